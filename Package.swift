@@ -1,0 +1,143 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Settings, named once. `safe` is for whatever reads what a guest, a file or a peer wrote;
+// `hot` is for engines, which are useless without optimisation even in debug builds.
+let common: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .enableUpcomingFeature("InferIsolatedConformances"),
+]
+let safe =
+  common + [.strictMemorySafety(), .treatWarning("StrictMemorySafety", as: .error)]
+let hot =
+  common + [
+    .unsafeFlags(["-enforce-exclusivity=unchecked", "-Xcc", "-fno-omit-frame-pointer"]),
+    .unsafeFlags(["-O"], .when(configuration: .debug)),
+  ]
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let arguments: Target.Dependency =
+  .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// A target of the product. `folder` is its place in the tree, without its own name unless they
+/// differ.
+func part(
+  _ name: String, in folder: String, _ dependencies: [Target.Dependency] = [],
+  _ settings: [SwiftSetting]
+) -> Target {
+  .target(
+    name: name, dependencies: dependencies, path: "Sources/" + folder, swiftSettings: settings)
+}
+
+/// A test target; its folder mirrors that of what it tests.
+func tests(
+  _ name: String, in folder: String, _ dependencies: [Target.Dependency],
+  resources: [Resource]? = nil, plugins: [Target.PluginUsage]? = nil
+) -> Target {
+  .testTarget(
+    name: name, dependencies: dependencies, path: "Tests/" + folder, resources: resources,
+    swiftSettings: common, plugins: plugins)
+}
+
+let package = Package(
+  name: "roost",
+  products: [.executable(name: "roost", targets: ["roost"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    // C: header shims, and the state that generated code will touch.
+    .target(name: "CHostOS", path: "Sources/C/CHostOS"),
+    .target(name: "CProcessor", path: "Sources/C/CProcessor"),
+
+    // Architecture: facts from the manuals.
+    part("Bits", in: "Architecture/Bits", [], common),
+    part("ArchitectureX86", in: "Architecture/X86", ["Bits"], common),
+
+    // Machine: memory, buses, wires.
+    part("Work", in: "Machine/Work", [], common),
+    part("HostOS", in: "HostOS", ["Bits", "Work", "CHostOS"], common),
+    part("Memory", in: "Machine/Memory", ["Bits", "Work", "HostOS", "CHostOS"], common),
+    part("SavedState", in: "Machine/SavedState", [], safe),
+    part("Inspection", in: "Machine/Inspection", [], safe),
+    part(
+      "Board", in: "Machine/Board", ["Bits", "Work", "Memory", "SavedState", "Inspection", log],
+      common),
+
+    // Backends: what stands behind the devices.
+    part("Streams", in: "Backends/Streams", ["Work", "HostOS"], common),
+
+    // Devices: what the guest sees.
+    part(
+      "Chipset", in: "Devices/Chipset", ["Bits", "Work", "Memory", "Board", "SavedState",
+        "Inspection", "Streams", log], safe),
+    part(
+      "PCI", in: "Devices/PCI", ["Bits", "Work", "Memory", "Board", "SavedState", "Inspection", log],
+      safe),
+
+    // Firmware: how a guest starts.
+    part("ACPI", in: "Firmware/ACPI", ["Bits"], safe),
+    part("SMBIOS", in: "Firmware/SMBIOS", ["Bits"], safe),
+    part("LinuxBoot", in: "Firmware/LinuxBoot", ["Bits"], safe),
+
+    // Engines: what executes the guest.
+    part(
+      "Execution", in: "Engines/Execution", ["Bits", "ArchitectureX86", "Work", "Memory", "Board"],
+      common),
+    part(
+      "InterruptControllers", in: "Engines/InterruptControllers",
+      ["Bits", "ArchitectureX86", "Work", "Board", "SavedState", "Inspection", log], common),
+    part(
+      "X86Processor", in: "Engines/Software/X86Processor",
+      ["Bits", "ArchitectureX86", "Work", "Memory", "Board", "Execution", "InterruptControllers",
+        "CProcessor"], hot),
+    part(
+      "SoftwareEngine", in: "Engines/Software/SoftwareEngine",
+      ["Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "Execution",
+        "InterruptControllers", "X86Processor", "CProcessor"], hot),
+
+    // Monitor: what puts it all together.
+    part(
+      "Monitor", in: "Monitor",
+      ["Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection",
+        "Streams", "Chipset", "PCI", "ACPI", "SMBIOS", "LinuxBoot", "Execution",
+        "InterruptControllers", "SoftwareEngine", log], common),
+    .executableTarget(
+      name: "roost", dependencies: ["Monitor", "HostOS", arguments, log],
+      path: "Sources/Commands/roost", swiftSettings: common),
+
+    // Tests: the same tree.
+    .target(
+      name: "Kit", dependencies: ["Bits", "Work", "Memory", "Board", "SavedState", "Inspection",
+        "Streams"], path: "Tests/Kit", swiftSettings: common),
+    tests("MachineTests", in: "Machine", ["Kit", "Bits", "Work", "HostOS", "Memory", "Board",
+      "CHostOS"]),
+    tests("SavedStateTests", in: "SavedState", ["SavedState", "Inspection"]),
+    tests("StreamsTests", in: "Backends/StreamsTests", ["Kit", "Streams", "HostOS", "Work"]),
+    tests(
+      "ChipsetTests", in: "Devices/ChipsetTests", ["Kit", "Chipset", "Board", "Work", "Memory",
+        "SavedState", "Inspection", "Streams"]),
+    tests(
+      "PCITests", in: "Devices/PCITests", ["Kit", "PCI", "Board", "Work", "Memory", "SavedState",
+        "Inspection"]),
+    tests("FirmwareTests", in: "Firmware", ["ACPI", "SMBIOS", "LinuxBoot"]),
+    tests(
+      "InterruptControllersTests", in: "Engines/InterruptControllersTests", ["Kit",
+        "InterruptControllers", "ArchitectureX86", "Board", "Work", "SavedState", "Inspection"]),
+    tests(
+      "X86ProcessorTests", in: "Engines/X86ProcessorTests", ["Kit", "X86Processor",
+        "ArchitectureX86", "SoftwareEngine", "InterruptControllers", "Execution", "Memory", "Board",
+        "Work", "CProcessor"]),
+    tests(
+      "MonitorTests", in: "MonitorTests", ["Kit", "Monitor", "Board", "Work", "Memory",
+        "SavedState", "Inspection", "Execution", "SoftwareEngine", "Chipset", "PCI", "Streams"]),
+    tests("GuestTests", in: "Guests", ["Kit", "Monitor", "HostOS"]),
+  ],
+  cLanguageStandard: .gnu17
+)
