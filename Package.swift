@@ -75,10 +75,14 @@ let package = Package(
 
     // Devices: what the guest sees.
     part(
-      "Chipset", in: "Devices/Chipset", ["Bits", "Work", "Memory", "Board", "SavedState",
-        "Inspection", "Streams", log], safe),
+      "Chipset", in: "Devices/Chipset",
+      [
+        "Bits", "Work", "Memory", "Board", "SavedState",
+        "Inspection", "Streams", log,
+      ], safe),
     part(
-      "PCI", in: "Devices/PCI", ["Bits", "Work", "Memory", "Board", "SavedState", "Inspection", log],
+      "PCI", in: "Devices/PCI",
+      ["Bits", "Work", "Memory", "Board", "SavedState", "Inspection", log],
       safe),
 
     // Firmware: how a guest starts.
@@ -95,48 +99,76 @@ let package = Package(
       ["Bits", "ArchitectureX86", "Work", "Board", "SavedState", "Inspection", log], common),
     part(
       "X86Processor", in: "Engines/Software/X86Processor",
-      ["Bits", "ArchitectureX86", "Work", "Memory", "Board", "Execution", "InterruptControllers",
-        "CProcessor"], hot),
+      [
+        "Bits", "ArchitectureX86", "Work", "Memory", "Board", "Execution", "InterruptControllers",
+        "CProcessor",
+      ], hot),
     part(
       "SoftwareEngine", in: "Engines/Software/SoftwareEngine",
-      ["Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "Execution",
-        "InterruptControllers", "X86Processor", "CProcessor"], hot),
+      [
+        "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "Execution",
+        "InterruptControllers", "X86Processor", "CProcessor",
+      ], hot),
 
     // Monitor: what puts it all together.
     part(
       "Monitor", in: "Monitor",
-      ["Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection",
+      [
+        "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection",
         "Streams", "Chipset", "PCI", "ACPI", "SMBIOS", "LinuxBoot", "Execution",
-        "InterruptControllers", "SoftwareEngine", log], common),
+        "InterruptControllers", "SoftwareEngine", log,
+      ], common),
     .executableTarget(
       name: "roost", dependencies: ["Monitor", "HostOS", arguments, log],
       path: "Sources/Commands/roost", swiftSettings: common),
 
     // Tests: the same tree.
     .target(
-      name: "Kit", dependencies: ["Bits", "Work", "Memory", "Board", "SavedState", "Inspection",
-        "Streams"], path: "Tests/Kit", swiftSettings: common),
-    tests("MachineTests", in: "Machine", ["Kit", "Bits", "Work", "HostOS", "Memory", "Board",
-      "CHostOS"]),
+      name: "Kit",
+      dependencies: [
+        "Bits", "Work", "Memory", "Board", "SavedState", "Inspection",
+        "Streams",
+      ], path: "Tests/Kit", swiftSettings: common),
+    tests(
+      "MachineTests", in: "Machine",
+      [
+        "Kit", "Bits", "Work", "HostOS", "Memory", "Board",
+        "CHostOS",
+      ]),
     tests("SavedStateTests", in: "SavedState", ["SavedState", "Inspection"]),
     tests("StreamsTests", in: "Backends/StreamsTests", ["Kit", "Streams", "HostOS", "Work"]),
     tests(
-      "ChipsetTests", in: "Devices/ChipsetTests", ["Kit", "Chipset", "Board", "Work", "Memory",
-        "SavedState", "Inspection", "Streams"]),
+      "ChipsetTests", in: "Devices/ChipsetTests",
+      [
+        "Kit", "Chipset", "Board", "Work", "Memory",
+        "SavedState", "Inspection", "Streams",
+      ]),
     tests(
-      "PCITests", in: "Devices/PCITests", ["Kit", "PCI", "Board", "Work", "Memory", "SavedState",
-        "Inspection"]),
+      "PCITests", in: "Devices/PCITests",
+      [
+        "Kit", "PCI", "Board", "Work", "Memory", "SavedState",
+        "Inspection",
+      ]),
     tests("FirmwareTests", in: "Firmware", ["ACPI", "SMBIOS", "LinuxBoot"]),
     tests(
-      "InterruptControllersTests", in: "Engines/InterruptControllersTests", ["Kit",
-        "InterruptControllers", "ArchitectureX86", "Board", "Work", "SavedState", "Inspection"]),
+      "InterruptControllersTests", in: "Engines/InterruptControllersTests",
+      [
+        "Kit",
+        "InterruptControllers", "ArchitectureX86", "Board", "Work", "SavedState", "Inspection",
+      ]),
     tests(
-      "X86ProcessorTests", in: "Engines/X86ProcessorTests", ["Kit", "X86Processor",
+      "X86ProcessorTests", in: "Engines/X86ProcessorTests",
+      [
+        "Kit", "X86Processor",
         "ArchitectureX86", "SoftwareEngine", "InterruptControllers", "Execution", "Memory", "Board",
-        "Work", "CProcessor"]),
+        "Work", "CProcessor",
+      ]),
     tests(
-      "MonitorTests", in: "MonitorTests", ["Kit", "Monitor", "Board", "Work", "Memory",
-        "SavedState", "Inspection", "Execution", "SoftwareEngine", "Chipset", "PCI", "Streams"]),
+      "MonitorTests", in: "MonitorTests",
+      [
+        "Kit", "Monitor", "Board", "Work", "Memory",
+        "SavedState", "Inspection", "Execution", "SoftwareEngine", "Chipset", "PCI", "Streams",
+      ]),
     tests("GuestTests", in: "Guests", ["Kit", "Monitor", "HostOS"]),
   ],
   cLanguageStandard: .gnu17

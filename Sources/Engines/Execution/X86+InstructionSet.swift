@@ -1,0 +1,5 @@
+package import ArchitectureX86
+
+extension X86: InstructionSet {
+  package typealias Model = CPUModel
+}

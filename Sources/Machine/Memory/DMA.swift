@@ -1,0 +1,71 @@
+import Synchronization
+
+/// Opens and shuts a device's way to memory: PCI's Bus Master Enable.
+package final class Gate: Sendable {
+  private let open: Atomic<Bool>
+
+  package init(isOpen: Bool = false) { open = Atomic(isOpen) }
+
+  package var isOpen: Bool {
+    get { open.load(ordering: .acquiring) }
+    set { open.store(newValue, ordering: .releasing) }
+  }
+}
+
+/// What an IOMMU does to a device's addresses.
+package protocol DMATranslation: AnyObject, Sendable {
+  /// Resolves a range of device addresses to runs of guest memory.
+  func translate(_ range: GPARange, writable: Bool) throws(MemoryFault) -> [GPARange]
+}
+
+/// A device's window onto guest memory: closed until bus mastering is on, translated behind an IOMMU.
+package struct DMA: Sendable {
+  private let memory: GuestMemory
+  private let gate: Gate?
+  private let translation: (any DMATranslation)?
+
+  /// Without a gate the way is always open; without a translation, device addresses are the guest's own.
+  package init(_ memory: GuestMemory, gate: Gate? = nil, translation: (any DMATranslation)? = nil) {
+    self.memory = memory
+    self.gate = gate
+    self.translation = translation
+  }
+
+  /// Copies `count` bytes out of guest memory.
+  package func bytes(at address: GPA, count: Int) throws(MemoryFault) -> [UInt8] {
+    var result = [UInt8](repeating: 0, count: count)
+    var done = 0
+    for run in try resolve(address, UInt64(count), writable: false) {
+      let part = try memory.bytes(at: run.start, count: Int(run.count))
+      result.replaceSubrange(done..<done + part.count, with: part)
+      done += part.count
+    }
+    return result
+  }
+
+  /// Copies `bytes` into guest memory.
+  package func write(_ bytes: [UInt8], at address: GPA) throws(MemoryFault) {
+    var done = 0
+    for run in try resolve(address, UInt64(bytes.count), writable: true) {
+      try memory.write(bytes.span.extracting(done..<done + Int(run.count)), at: run.start)
+      done += Int(run.count)
+    }
+  }
+
+  /// Resolves ranges for host I/O.
+  package func buffers(_ ranges: [GPARange], writable: Bool) throws(MemoryFault) -> GuestBuffers {
+    var runs: [GPARange] = []
+    for range in ranges {
+      runs += try resolve(range.start, range.count, writable: writable)
+    }
+    return try memory.buffers(runs, writable: writable)
+  }
+
+  private func resolve(
+    _ address: GPA, _ count: UInt64, writable: Bool
+  ) throws(MemoryFault) -> [GPARange] {
+    guard gate?.isOpen ?? true else { throw .notPermitted(address) }
+    guard let range = GPARange(start: address, count: count) else { throw .outOfRange(address) }
+    return try translation?.translate(range, writable: writable) ?? [range]
+  }
+}

@@ -1,0 +1,333 @@
+import CHostOS
+import Glibc
+import Synchronization
+
+/// The guest's RAM and ROM. Its processors change it at any time, so nothing is lent out: every call
+/// copies, once.
+///
+/// All calls may come from any thread. A region never moves or ends while the object lives.
+@safe package final class GuestMemory: @unchecked Sendable {
+  // Sendable although it holds raw pointers: regions are fixed at creation, and what they point to is
+  // shared with the guest's processors by design.
+
+  package static let pageSize: UInt64 = 4096
+
+  /// A run of guest physical addresses with host memory behind it.
+  package struct Region: Sendable, Hashable {
+    package enum Kind: Sendable, Hashable { case ram, rom }
+    package let start: GPA
+    package let count: UInt64
+    package let kind: Kind
+
+    /// `start` and `count` are multiples of the page size; `count` is not zero.
+    package init(start: GPA, count: UInt64, kind: Kind = .ram) {
+      self.start = start
+      self.count = count
+      self.kind = kind
+    }
+  }
+
+  /// A region as the host has it. `page` is the index of its first page in the page-wise tables.
+  @usableFromInline struct Mapping {
+    @usableFromInline let start: UInt64
+    @usableFromInline let count: UInt64
+    @usableFromInline let base: UnsafeMutableRawPointer
+    @usableFromInline let isWritable: Bool
+    @usableFromInline let page: Int
+  }
+
+  package let regions: [Region]
+  /// Pages written since they were last collected.
+  package let dirtyPages: DirtyPages
+  /// Lines of memory of which an engine keeps decoded instructions.
+  package let watchedLines: WatchedLines
+  @usableFromInline let mappings: UnsafeMutableBufferPointer<Mapping>
+
+  /// Reserves host memory for the regions, which are sorted, page-aligned and do not overlap.
+  ///
+  /// The host supplies pages when they are first touched; they read as zero.
+  package init(_ regions: [Region]) throws(HostMemoryError) {
+    precondition(
+      zip(regions, regions.dropFirst()).allSatisfy {
+        $0.start.rawValue + $0.count <= $1.start.rawValue
+      }, "regions of guest memory overlap or are not sorted")
+    roost_install_fault_guard()
+    self.regions = regions
+    let pages = regions.reduce(0) { $0 + Int($1.count / Self.pageSize) }
+    dirtyPages = DirtyPages(pages: pages)
+    watchedLines = WatchedLines(pages: pages)
+    mappings = .allocate(capacity: regions.count)
+    var page = 0
+    for (index, region) in regions.enumerated() {
+      precondition(
+        region.count > 0 && region.start.rawValue % Self.pageSize == 0
+          && region.count % Self.pageSize == 0,
+        "a region of guest memory is not made of whole pages")
+      let base = mmap(
+        nil, Int(region.count), PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
+      guard let base, base != MAP_FAILED else {
+        throw HostMemoryError(bytes: region.count, code: errno)
+      }
+      madvise(base, Int(region.count), MADV_DONTDUMP)
+      mappings.initializeElement(
+        at: index,
+        to: Mapping(
+          start: region.start.rawValue, count: region.count, base: base,
+          isWritable: region.kind == .ram, page: page))
+      page += Int(region.count / Self.pageSize)
+    }
+  }
+
+  deinit {
+    for mapping in mappings { munmap(mapping.base, Int(mapping.count)) }
+    mappings.deallocate()
+  }
+}
+
+/// The host refused memory for the guest.
+package struct HostMemoryError: Error, Sendable, CustomStringConvertible {
+  package let bytes: UInt64
+  package let code: Int32
+
+  package var description: String {
+    "the host refused \(bytes) bytes of memory for the guest: " + String(cString: strerror(code))
+  }
+}
+
+// MARK: - Single values
+
+extension GuestMemory {
+  /// Reads one value, in the guest's byte order (little-endian). Atomic when aligned and at most 8 bytes.
+  @inlinable
+  package func load<T: BitwiseCopyable>(
+    _ type: T.Type = T.self, at address: GPA
+  ) throws(MemoryFault) -> T {
+    let host = try hostAddress(of: address, count: UInt64(MemoryLayout<T>.size), toWrite: false)
+    return host.loadUnaligned(as: T.self)
+  }
+
+  /// Writes one value; the counterpart of `load`.
+  @inlinable
+  package func store<T: BitwiseCopyable>(_ value: T, at address: GPA) throws(MemoryFault) {
+    let host = try hostAddress(of: address, count: UInt64(MemoryLayout<T>.size), toWrite: true)
+    host.storeBytes(of: value, as: T.self)
+    noteWrite(at: address, count: UInt64(MemoryLayout<T>.size))
+  }
+
+  /// Reads an index of a ring that the guest writes, before reading what it announces.
+  ///
+  /// - Throws: `.outOfRange` also when the address is odd.
+  package func loadAcquiring(at address: GPA) throws(MemoryFault) -> UInt16 {
+    try sharedWord(at: address, toWrite: false).pointee.load(ordering: .acquiring)
+  }
+
+  /// Writes an index of a ring that the guest reads, after writing what it announces.
+  package func storeReleasing(_ value: UInt16, at address: GPA) throws(MemoryFault) {
+    try sharedWord(at: address, toWrite: true).pointee.store(value, ordering: .releasing)
+    noteWrite(at: address, count: 2)
+  }
+
+  private func sharedWord(
+    at address: GPA, toWrite: Bool
+  ) throws(MemoryFault) -> UnsafeMutablePointer<Atomic<UInt16>> {
+    guard address.rawValue.isMultiple(of: 2) else { throw .outOfRange(address) }
+    return try hostAddress(of: address, count: 2, toWrite: toWrite)
+      .assumingMemoryBound(to: Atomic<UInt16>.self)
+  }
+}
+
+// MARK: - Runs of bytes
+
+extension GuestMemory {
+  /// Fills `bytes` from guest memory. The range may cross regions that touch.
+  package func read(into bytes: inout MutableSpan<UInt8>, at address: GPA) throws(MemoryFault) {
+    let count = bytes.count
+    try bytes.withUnsafeMutableBufferPointer { (buffer) throws(MemoryFault) in
+      try forEachRun(at: address, count: UInt64(count), toWrite: false) {
+        (host, offset, length, gpa) throws(MemoryFault) in
+        guard roost_copy(buffer.baseAddress! + offset, host, length) == 0 else {
+          throw .hostFailed(gpa)
+        }
+      }
+    }
+  }
+
+  /// Copies `bytes` to guest memory. Nothing is written unless the whole range is writable RAM.
+  package func write(_ bytes: Span<UInt8>, at address: GPA) throws(MemoryFault) {
+    try bytes.withUnsafeBufferPointer { (buffer) throws(MemoryFault) in
+      try write(UnsafeRawBufferPointer(buffer), at: address, toROM: false)
+    }
+  }
+
+  /// `count` bytes, copied out.
+  package func bytes(at address: GPA, count: Int) throws(MemoryFault) -> [UInt8] {
+    var result = [UInt8](repeating: 0, count: count)
+    var span = result.mutableSpan
+    try read(into: &span, at: address)
+    return result
+  }
+
+  /// Copies `bytes` to guest memory.
+  package func write(_ bytes: [UInt8], at address: GPA) throws(MemoryFault) {
+    try write(bytes.span, at: address)
+  }
+
+  /// Fills ROM (or RAM) with its content: for whoever builds or restores the machine, never for a device.
+  package func install(_ bytes: [UInt8], at address: GPA) throws(MemoryFault) {
+    try bytes.span.withUnsafeBufferPointer { (buffer) throws(MemoryFault) in
+      try write(UnsafeRawBufferPointer(buffer), at: address, toROM: true)
+    }
+  }
+
+  private func write(
+    _ buffer: UnsafeRawBufferPointer, at address: GPA, toROM: Bool
+  ) throws(MemoryFault) {
+    let count = UInt64(buffer.count)
+    guard count > 0 else { return }
+    try forEachRun(at: address, count: count, toWrite: !toROM) {
+      (_, _, _, _) throws(MemoryFault) in
+    }
+    try forEachRun(at: address, count: count, toWrite: !toROM) {
+      (host, offset, length, gpa) throws(MemoryFault) in
+      guard roost_copy(host, buffer.baseAddress! + offset, length) == 0 else {
+        throw .hostFailed(gpa)
+      }
+      noteWrite(at: gpa, count: UInt64(length))
+    }
+  }
+
+  /// Sets `count` bytes to one value.
+  package func fill(_ value: UInt8, at address: GPA, count: UInt64) throws(MemoryFault) {
+    try forEachRun(at: address, count: count, toWrite: true) {
+      (_, _, _, _) throws(MemoryFault) in
+    }
+    try forEachRun(at: address, count: count, toWrite: true) {
+      (host, _, length, gpa) throws(MemoryFault) in
+      guard roost_fill(host, value, length) == 0 else { throw .hostFailed(gpa) }
+      noteWrite(at: gpa, count: UInt64(length))
+    }
+  }
+
+  /// Visits the host runs behind a range, in order.
+  private func forEachRun(
+    at address: GPA, count: UInt64, toWrite: Bool,
+    _ body: (UnsafeMutableRawPointer, Int, Int, GPA) throws(MemoryFault) -> Void
+  ) throws(MemoryFault) {
+    var done: UInt64 = 0
+    while done < count {
+      let (current, overflow) = address.rawValue.addingReportingOverflow(done)
+      guard !overflow, let mapping = mapping(holding: current) else {
+        throw .outOfRange(address)
+      }
+      guard !toWrite || mapping.isWritable else { throw .readOnly(GPA(current)) }
+      let offset = current - mapping.start
+      let length = min(count - done, mapping.count - offset)
+      try body(mapping.base + Int(offset), Int(done), Int(length), GPA(current))
+      done += length
+    }
+  }
+}
+
+// MARK: - Scatter lists
+
+/// A scatter list resolved to host memory, ready for `preadv` and friends; keeps the RAM alive.
+@safe package struct GuestBuffers: @unchecked Sendable {
+  // Sendable although it holds raw pointers: they point into guest memory, which any thread may touch.
+  package let parts: [UnsafeMutableRawBufferPointer]
+  private let memory: GuestMemory
+
+  init(parts: [UnsafeMutableRawBufferPointer], memory: GuestMemory) {
+    self.parts = parts
+    self.memory = memory
+  }
+
+  /// The sum of all parts.
+  package var count: Int { parts.reduce(0) { $0 + $1.count } }
+}
+
+extension GuestMemory {
+  /// Resolves ranges for host I/O. Writable ones count as written from now on.
+  package func buffers(_ ranges: [GPARange], writable: Bool) throws(MemoryFault) -> GuestBuffers {
+    var parts: [UnsafeMutableRawBufferPointer] = []
+    parts.reserveCapacity(ranges.count)
+    for range in ranges {
+      try forEachRun(at: range.start, count: range.count, toWrite: writable) {
+        (host, _, length, gpa) throws(MemoryFault) in
+        parts.append(UnsafeMutableRawBufferPointer(start: host, count: length))
+        if writable { noteWrite(at: gpa, count: UInt64(length)) }
+      }
+    }
+    return GuestBuffers(parts: parts, memory: self)
+  }
+}
+
+// MARK: - For engines
+
+extension GuestMemory {
+  /// Where a page of guest memory lies in the host: for engines, which carry the guest's own accesses.
+  package struct HostPage {
+    package let base: UnsafeMutableRawPointer
+    package let isWritable: Bool
+    /// Index into `dirtyPages` and `watchedLines`.
+    package let index: Int
+  }
+
+  /// The page that holds `address`; `nil` where there is no memory.
+  @inlinable
+  package func hostPage(holding address: GPA) -> HostPage? {
+    guard let mapping = mapping(holding: address.rawValue) else { return nil }
+    let offset = (address.rawValue &- mapping.start) & ~(Self.pageSize &- 1)
+    return HostPage(
+      base: mapping.base + Int(truncatingIfNeeded: offset), isWritable: mapping.isWritable,
+      index: mapping.page &+ Int(truncatingIfNeeded: offset / Self.pageSize))
+  }
+
+  /// The guest physical address of a page, by its index.
+  package func address(ofPage index: Int) -> GPA {
+    for mapping in mappings
+    where index >= mapping.page && index < mapping.page + Int(mapping.count / Self.pageSize) {
+      return GPA(mapping.start + UInt64(index - mapping.page) * Self.pageSize)
+    }
+    preconditionFailure("a page index of another memory")
+  }
+
+  @inlinable
+  func mapping(holding address: UInt64) -> Mapping? {
+    for index in 0..<mappings.count {
+      let mapping = mappings[index]
+      if address &- mapping.start < mapping.count { return mapping }
+    }
+    return nil
+  }
+
+  @inlinable
+  func hostAddress(
+    of address: GPA, count: UInt64, toWrite: Bool
+  ) throws(MemoryFault) -> UnsafeMutableRawPointer {
+    guard let mapping = mapping(holding: address.rawValue) else { throw .outOfRange(address) }
+    let offset = address.rawValue &- mapping.start
+    guard count <= mapping.count &- offset else { throw .outOfRange(address) }
+    guard !toWrite || mapping.isWritable else { throw .readOnly(address) }
+    return mapping.base + Int(truncatingIfNeeded: offset)
+  }
+
+  /// Records that bytes changed: for dirty tracking, and for engines that hold code decoded from them.
+  @usableFromInline
+  func noteWrite(at address: GPA, count: UInt64) {
+    guard count > 0 else { return }
+    var current = address.rawValue
+    let last = current &+ (count &- 1)
+    while true {
+      let end = min(last, current | (Self.pageSize &- 1))
+      if let page = hostPage(holding: GPA(current)) {
+        dirtyPages.mark(page.index)
+        watchedLines.noteWrite(
+          page: page.index, from: Int(current & (Self.pageSize - 1)),
+          through: Int(end & (Self.pageSize - 1)))
+      }
+      if end == last { return }
+      current = end &+ 1
+    }
+  }
+}

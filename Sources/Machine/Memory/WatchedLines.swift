@@ -1,0 +1,64 @@
+import Synchronization
+
+/// Told when memory changed of which it keeps something derived: an engine with decoded instructions.
+package protocol MemoryWatcher: AnyObject, Sendable {
+  /// Watched lines of a page were written. Callable from any thread, after the bytes changed.
+  func watchedLinesChanged(page: Int)
+}
+
+/// One bit for each 64-byte line of guest memory: an engine keeps instructions decoded from it.
+///
+/// A write that meets a watched line unwatches its whole page and tells the watcher.
+package final class WatchedLines: @unchecked Sendable {
+  // Sendable although it holds a raw pointer: the words behind it are atomics, fixed in number.
+  // `watcher` is set before anything runs.
+  private let words: UnsafeMutablePointer<Atomic<UInt64>>
+  private let pages: Int
+  private var watcher: (any MemoryWatcher)?
+
+  init(pages: Int) {
+    self.pages = pages
+    words = .allocate(capacity: pages)
+    for index in 0..<pages { (words + index).initialize(to: Atomic(0)) }
+  }
+
+  deinit { words.deallocate() }
+
+  /// Names who is told of changes; before the machine first starts.
+  package func setWatcher(_ watcher: any MemoryWatcher) { self.watcher = watcher }
+
+  /// The lines `first...last` (byte offsets in a page), as bits.
+  @inline(__always)
+  package static func lines(from first: Int, through last: Int) -> UInt64 {
+    let low = UInt64(truncatingIfNeeded: first >> 6)
+    let high = UInt64(truncatingIfNeeded: last >> 6)
+    return (~0 &<< low) & (~0 &>> (63 &- high))
+  }
+
+  /// The watched lines of a page.
+  @inline(__always)
+  package func watched(page: Int) -> UInt64 { (words + page).pointee.load(ordering: .relaxed) }
+
+  /// Watches more lines. Answers whether the page had none before: then processors that may write it
+  /// without being asked must lose that right.
+  package func watch(_ lines: UInt64, page: Int) -> Bool {
+    (words + page).pointee.bitwiseOr(lines, ordering: .sequentiallyConsistent).oldValue == 0
+  }
+
+  /// Unwatches a page. Answers whether it had watched lines.
+  package func unwatch(page: Int) -> Bool {
+    (words + page).pointee.exchange(0, ordering: .sequentiallyConsistent) != 0
+  }
+
+  /// Bytes `first...last` of a page were written, by other means than a processor's own check.
+  @inline(__always)
+  package func noteWrite(page: Int, from first: Int, through last: Int) {
+    let watched = self.watched(page: page)
+    if _slowPath(watched != 0) { hit(page: page, watched & Self.lines(from: first, through: last)) }
+  }
+
+  private func hit(page: Int, _ lines: UInt64) {
+    guard lines != 0, unwatch(page: page) else { return }
+    watcher?.watchedLinesChanged(page: page)
+  }
+}
