@@ -1,0 +1,30 @@
+# The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
+
+.PHONY: help run build test lint guest bench boot-compare clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+run: ## Boot Debian's Linux to a shell on this terminal (CPUS=1 MEMORY=512M CMDLINE=… ARGS=…)
+	@Scripts/run.sh $(ARGS)
+
+build: ## Build the command, optimised
+	@Scripts/build.sh
+
+test: ## Run every check: style, rules and tests (FILTER=… picks tests)
+	@Scripts/test.sh
+
+lint: ## Check style and rules only
+	@Scripts/lint.sh
+
+guest: ## Put the guest's kernel and file system into the cache and show where
+	@Scripts/guest.sh
+
+bench: ## Compare with QEMU and write Documentation/Benchmarks.md (BENCH=folder of the kit)
+	@Scripts/bench.sh
+
+boot-compare: ## Boot the same files under QEMU and Roost in turn; compare times and logs (ARGS=…)
+	@Scripts/boot-compare.sh $(ARGS)
+
+clean: ## Remove what was built; the cache outside the repository stays
+	@swift package clean

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Compares Roost with QEMU in one run of the bench kit and writes Documentation/Benchmarks.md.
+#   BENCH     folder of the kit (../shared/bench)
+#   ROWS      rows to run (int,mem,fp,code,sys)
+#   REPEAT    how often everything is run (3)
+. "$(dirname "$0")/common.sh"
+
+kit=${BENCH:-$root/../shared/bench}
+[ -f "$kit/vmbench.py" ] || { say "There is no bench kit in $kit: name its folder with 'make bench BENCH=…'. Nothing was measured."; exit 0; }
+
+need python3 qemu-system-x86
+build_roost
+
+# The kit reads how to start a monitor from a file; ours names the command that was just built.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+sed "s|@ROOST@|$roost|" "$root/Benchmarks/roost.json" > "$work/roost.json"
+targets=qemu-tcg-qemu64,$work/roost.json
+repeat=${REPEAT:-3}
+
+# measure TITLE ARGUMENT…: one run of the kit. Its progress goes to the terminal, its tables into the page.
+measure() {
+    title=$1
+    shift
+    say "Measuring: $title"
+    python3 "$kit/vmbench.py" "$@" -t "$targets" -r "$repeat" --out "$work/result.json" > "$work/output" ||
+        fail "The bench kit failed: $(tail -n 1 "$work/output")"
+    { echo "## $title"; echo; sed -n '/^|/,$p' "$work/output" | grep -v '^saved '; } | cat -s >> "$work/page"
+}
+
+cat > "$work/page" <<EOF
+# Benchmarks
+
+Roost's software engine against QEMU's, written by \`make bench\`: the same guests, one monitor after the other, in one run.
+
+- Roost: $(cd "$root" && git describe --always --dirty 2>/dev/null || echo unknown)
+- QEMU: $(qemu-system-x86_64 --version | sed -n '1s/.*version //p'), \`-accel tcg,thread=multi -cpu qemu64\`
+- Host: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors, Linux $(uname -r)
+- Date: $(date -u +%Y-%m-%d)
+
+A row's rate is work per second of the host's processor, higher is better; a boot's time is to the first process.
+A ratio of rates is Roost's over QEMU's.
+
+EOF
+measure "Boot to the first process" boot
+measure "Boot without the kernel's self-tests of its ciphers" boot --append cryptomgr.notests
+measure "Work inside the guest" run -b "${ROWS:-int,mem,fp,code,sys}"
+
+mv "$work/page" "$root/Documentation/Benchmarks.md"
+say "Wrote Documentation/Benchmarks.md ($(elapsed))"
