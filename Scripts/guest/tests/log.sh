@@ -1,0 +1,2 @@
+# The kernel's log, each line with its level in front.
+dmesg -r | sed 's/^/ROOST-LOG: /'
