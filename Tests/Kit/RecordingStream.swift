@@ -1,5 +1,6 @@
 package import Streams
 import Synchronization
+import Work
 
 /// A stream whose far end is the test.
 package final class RecordingStream: ByteStream {
