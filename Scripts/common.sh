@@ -113,9 +113,14 @@ unpack_file() { dpkg-deb --fsys-tarfile "$1" | tar -xO "./$2"; }
 
 # --- Swift ---
 
+# The toolchain, and Debian 12's libraries and headers that it leaves to the system.
 need_swift() {
     command -v swift >/dev/null || fail "There is no Swift toolchain in PATH: install Swift 6.3 from https://www.swift.org/install and try again."
-    need libc6-dev libstdc++-12-dev binutils
+    swift build --version >/dev/null 2>&1 || need libcurl4 libncurses6 libsqlite3-0 libxml2
+    swift build --version >/dev/null 2>&1 || fail "The Swift toolchain in PATH does not run: 'swift build --version' says why."
+    [ -e /usr/include/stdlib.h ] || need libc6-dev
+    ls /usr/lib/gcc/*/*/libstdc++.so >/dev/null 2>&1 || need libstdc++-12-dev
+    command -v ld >/dev/null || need binutils
 }
 
 # Builds the command, optimised. Leaves its path in `roost`.
