@@ -33,6 +33,8 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n --preserve-env=DEBIAN_FRONTEND,LC_ALL "$@"; fi
 }
 
+can_be_root() { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+
 # apt-get as root, its own progress shown on a terminal only.
 apt() {
     if [ -t 2 ]; then
@@ -43,8 +45,9 @@ apt() {
 }
 
 refresh_package_lists() {
+    can_be_root || fail "Debian's package lists are missing or old: run 'apt-get update' as root and try again."
     say "Refreshing Debian's package lists"
-    apt update || fail "Debian's package lists cannot be refreshed: check the network, then run 'apt-get update' as root and try again."
+    apt update || fail "Debian's package lists cannot be refreshed: check the network and the sources in /etc/apt, then try again."
 }
 
 # Installs those of the named packages that are missing.
@@ -54,6 +57,7 @@ need() {
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
+    can_be_root || fail "Debian packages are missing: run 'apt-get install$missing' as root and try again."
     say "Installing Debian packages:$missing"
     # The lists may be absent or older than what the archive still holds.
     # shellcheck disable=SC2086
@@ -61,7 +65,7 @@ need() {
     refresh_package_lists
     # shellcheck disable=SC2086
     apt install -y --no-install-recommends $missing ||
-        fail "Debian packages could not be installed: run 'apt-get install$missing' as root and try again."
+        fail "Debian packages could not be installed: apt's messages say why; run 'apt-get install$missing' as root and try again."
 }
 
 # --- Cached files ---
