@@ -149,7 +149,7 @@ let package = Package(
         "Kit", "PCI", "Board", "Work", "Memory", "SavedState",
         "Inspection",
       ]),
-    tests("FirmwareTests", in: "Firmware", ["ACPI", "SMBIOS", "LinuxBoot"]),
+    tests("FirmwareTests", in: "Firmware", ["Bits", "ACPI", "SMBIOS", "LinuxBoot"]),
     tests(
       "InterruptControllersTests", in: "Engines/InterruptControllersTests",
       [
