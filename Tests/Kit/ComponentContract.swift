@@ -15,21 +15,28 @@ package enum ComponentContract {
   ///   - wideAccess: what the bus does with an access that is too wide: as ports do, or as memory does.
   ///   - disturb: brings a started part into a state that differs from power-on and is worth saving.
   ///   - batteryBacked: the part keeps part of its state through a reset, on purpose.
+  ///   - settle: runs what the part posted to its loop.
   package static func violations<Device: Component>(
     of make: () -> Device,
     plug: (Device, IOBus) -> Void = { _, _ in },
     wideAccess: IOBus.WideAccess = .split,
     disturb: (Device) -> Void,
-    batteryBacked: Bool = false
+    batteryBacked: Bool = false,
+    settle: () -> Void = {}
   ) -> [String] {
+    let disturb = { (device: Device) in
+      settle()
+      disturb(device)
+      settle()
+    }
     var broken = Findings()
     checkSchema(Device.schema, &broken)
     checkInspection(make(), &broken)
-    checkStartAndStop(make(), disturb, &broken)
-    checkSaveAndRestore(make, disturb, &broken)
-    if !batteryBacked { checkReset(make, disturb, &broken) }
-    checkHostileState(make, plug, wideAccess, disturb, &broken)
-    checkRegisters(make(), plug, wideAccess, &broken)
+    checkStartAndStop(make(), disturb, settle, &broken)
+    checkSaveAndRestore(make, disturb, settle, &broken)
+    if !batteryBacked { checkReset(make, disturb, settle, &broken) }
+    checkHostileState(make, plug, wideAccess, disturb, settle, &broken)
+    checkRegisters(make(), plug, wideAccess, settle, &broken)
     return broken.sentences
   }
 
@@ -61,24 +68,26 @@ extension ComponentContract {
   }
 
   private static func checkStartAndStop<Device: Component>(
-    _ device: Device, _ disturb: (Device) -> Void, _ broken: inout Findings
+    _ device: Device, _ disturb: (Device) -> Void, _ settle: () -> Void,
+    _ broken: inout Findings
   ) {
     device.start()
     device.start()
     disturb(device)
-    let first = saveAtRest(device, &broken)
-    let again = saveAtRest(device, &broken)
+    let first = saveAtRest(device, settle, &broken)
+    let again = saveAtRest(device, settle, &broken)
     broken.note("a second stop, or a save, changed the state", unless: first == again)
   }
 
   private static func checkSaveAndRestore<Device: Component>(
-    _ make: () -> Device, _ disturb: (Device) -> Void, _ broken: inout Findings
+    _ make: () -> Device, _ disturb: (Device) -> Void, _ settle: () -> Void,
+    _ broken: inout Findings
   ) {
-    guard let saved = disturbed(make(), disturb, &broken) else { return }
+    guard let saved = disturbed(make(), disturb, settle, &broken) else { return }
     let twin = make()
     broken.note(
       "the disturbance leaves the state as it was at power-on",
-      unless: saved != saveAtRest(twin, &broken))
+      unless: saved != saveAtRest(twin, settle, &broken))
     do throws(RestoreError) {
       try twin.restore(from: saved)
     } catch {
@@ -87,33 +96,37 @@ extension ComponentContract {
     }
     broken.note(
       "saved, restored and saved again, the state differs",
-      unless: saved == saveAtRest(twin, &broken))
+      unless: saved == saveAtRest(twin, settle, &broken))
   }
 
   private static func checkReset<Device: Component>(
-    _ make: () -> Device, _ disturb: (Device) -> Void, _ broken: inout Findings
+    _ make: () -> Device, _ disturb: (Device) -> Void, _ settle: () -> Void,
+    _ broken: inout Findings
   ) {
     let device = make()
-    let fresh = saveAtRest(device, &broken)
-    _ = disturbed(device, disturb, &broken)
+    let fresh = saveAtRest(device, settle, &broken)
+    _ = disturbed(device, disturb, settle, &broken)
     device.reset()
-    broken.note("a reset is not power-on state", unless: fresh == saveAtRest(device, &broken))
+    broken.note(
+      "a reset is not power-on state", unless: fresh == saveAtRest(device, settle, &broken))
   }
 
   /// Starts the device, disturbs it, stops it, and saves it.
   private static func disturbed<Device: Component>(
-    _ device: Device, _ disturb: (Device) -> Void, _ broken: inout Findings
+    _ device: Device, _ disturb: (Device) -> Void, _ settle: () -> Void,
+    _ broken: inout Findings
   ) -> SavedPart? {
     device.start()
     disturb(device)
-    return saveAtRest(device, &broken)
+    return saveAtRest(device, settle, &broken)
   }
 
   private static func saveAtRest<Device: Component>(
-    _ device: Device, _ broken: inout Findings
+    _ device: Device, _ settle: () -> Void, _ broken: inout Findings
   ) -> SavedPart? {
     let rest = Barrier()
     device.stop(rest)
+    settle()
     broken.note("with no work in flight, a stop does not come to rest", unless: rest.isReached)
     do throws(SaveError) {
       return try device.savedPart(named: "part")
@@ -131,46 +144,48 @@ extension ComponentContract {
   /// either refused, and then nothing has changed, or taken over, and then the device still works.
   private static func checkHostileState<Device: Component>(
     _ make: () -> Device, _ plug: (Device, IOBus) -> Void, _ wideAccess: IOBus.WideAccess,
-    _ disturb: (Device) -> Void, _ broken: inout Findings
+    _ disturb: (Device) -> Void, _ settle: () -> Void,
+    _ broken: inout Findings
   ) {
-    guard let saved = disturbed(make(), disturb, &broken) else { return }
+    guard let saved = disturbed(make(), disturb, settle, &broken) else { return }
     var strange = saved
     strange.schema = "strange/1"
     broken.note(
       "a saved state of another schema is taken",
-      unless: !attempt(strange, on: make(), &broken))
+      unless: !attempt(strange, on: make(), settle, &broken))
     for count in 0..<saved.payload.count {
       var short = saved
       short.payload = Array(saved.payload.prefix(count))
       broken.note(
-        "a saved state cut short is taken", unless: !attempt(short, on: make(), &broken))
+        "a saved state cut short is taken", unless: !attempt(short, on: make(), settle, &broken))
     }
     for index in saved.payload.indices {
       for damage: UInt8 in [0x01, 0x10, 0x80, 0xff] {
         var damaged = saved
         damaged.payload[index] ^= damage
         let device = make()
-        guard attempt(damaged, on: device, &broken) else { continue }
+        guard attempt(damaged, on: device, settle, &broken) else { continue }
         device.start()
         let bus = IOBus(wideAccess: wideAccess)
         plug(device, bus)
         RegisterAccessMatrix.sweep(bus, widths: [.byte, .doubleword], values: [0xff], &broken)
-        _ = saveAtRest(device, &broken)
+        _ = saveAtRest(device, settle, &broken)
       }
     }
   }
 
   /// Whether the state was taken over. A refusal must leave the device as it was.
   private static func attempt<Device: Component>(
-    _ part: SavedPart, on device: Device, _ broken: inout Findings
+    _ part: SavedPart, on device: Device, _ settle: () -> Void,
+    _ broken: inout Findings
   ) -> Bool {
-    let before = saveAtRest(device, &broken)
+    let before = saveAtRest(device, settle, &broken)
     do throws(RestoreError) {
       try device.restore(from: part)
       return true
     } catch {
       broken.note(
-        "a refused state changed the device", unless: before == saveAtRest(device, &broken))
+        "a refused state changed the device", unless: before == saveAtRest(device, settle, &broken))
       return false
     }
   }
@@ -181,7 +196,7 @@ extension ComponentContract {
 extension ComponentContract {
   private static func checkRegisters<Device: Component>(
     _ device: Device, _ plug: (Device, IOBus) -> Void, _ wideAccess: IOBus.WideAccess,
-    _ broken: inout Findings
+    _ settle: () -> Void, _ broken: inout Findings
   ) {
     let bus = IOBus(wideAccess: wideAccess)
     plug(device, bus)
@@ -189,7 +204,7 @@ extension ComponentContract {
     RegisterAccessMatrix.sweep(bus, &broken)
     device.reset()
     RegisterAccessMatrix.sweep(bus, &broken)
-    _ = saveAtRest(device, &broken)
+    _ = saveAtRest(device, settle, &broken)
   }
 }
 
