@@ -61,7 +61,8 @@ extension CBORScalar where Self: FixedWidthInteger {
       self = value
     case .negative(let number):
       guard Self.isSigned, let value = Self(exactly: number) else {
-        throw .init("−1 − \(number) does not fit into \(Self.self)")
+        let value = Int128(exactly: number).map { "\(~$0)" } ?? "-1 - \(number)"
+        throw .init("\(value) does not fit into \(Self.self)")
       }
       self = ~value
     default:
