@@ -12,7 +12,7 @@ import Testing
     let read = try CBORDecoder().decode(Sample.self, from: bytes)
     #expect(read == sample)
     let shapeless = try CBORDecoder().decode(Anything.self, from: bytes)
-    #expect(try shapeless.hasNaN || CBOREncoder().encode(shapeless) == bytes)
+    #expect(try CBOREncoder().encode(shapeless) == bytes)
   }
 
   @Test func `the order of a dictionary does not show`() throws {
@@ -82,18 +82,6 @@ import Testing
     }
     #expect(throws: SaveError.failed("[0]: the key a is encoded twice")) {
       try CBOREncoder().encode([State()])
-    }
-  }
-}
-
-extension Anything {
-  /// Whether there is a NaN in here. `Double` does not keep all bits of the NaNs of `Float`.
-  fileprivate var hasNaN: Bool {
-    switch self {
-    case .nothing, .bool, .number, .huge, .text, .bytes: false
-    case .real(let value): value.isNaN
-    case .array(let elements): elements.contains(where: \.hasNaN)
-    case .map(let entries): entries.values.contains(where: \.hasNaN)
     }
   }
 }

@@ -98,7 +98,7 @@ import Testing
       var wire = Wire()
       var action: () -> Void = {}
       var range: Range<UInt64> = 0..<4
-      var numbers: Set<Int> = [3]
+      var numbers: Set<Int> = [10, 3, 9]
       var byNumber = [10: "b", 9: "a"]
       var pair = (1, name: "x")
       var least = Int64.min, most = UInt64.max
@@ -115,7 +115,7 @@ import Testing
         wire      Wire
         action    () -> ()
         range     0..<4
-        numbers   [3]
+        numbers   [3, 9, 10]
         byNumber
           9   a
           10  b

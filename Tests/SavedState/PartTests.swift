@@ -27,6 +27,13 @@ import Testing
     #expect(try part.decode(Stateless.self, schema: "post/1") == Stateless())
   }
 
+  @Test(arguments: ["00", "8101", "a1616101", "f6"])
+  func `a part without state reads nothing else`(payload: String) {
+    #expect(throws: RestoreError.self) {
+      try CBORDecoder().decode(Stateless.self, from: bytes(payload))
+    }
+  }
+
   @Test func `errors name the place by its path`() throws {
     struct Wide: Encodable { var divisor: UInt32, fifo: [UInt8] }
     let part = try SavedPart(

@@ -96,6 +96,7 @@ enum Anything: Codable, Equatable {
   case number(Int128)
   case huge(UInt128)
   case real(Double)
+  case signalling(Float)
   case text(String)
   case bytes([UInt8])
   case array([Anything])
@@ -113,6 +114,8 @@ enum Anything: Codable, Equatable {
       self = .huge(value)
     } else if let value = try? container.decode(Double.self) {
       self = .real(value)
+    } else if let value = try? container.decode(Float.self) {
+      self = .signalling(value)
     } else if let value = try? container.decode(String.self) {
       self = .text(value)
     } else if let value = try? container.decode([UInt8].self) {
@@ -132,6 +135,7 @@ enum Anything: Codable, Equatable {
     case .number(let value): try container.encode(value)
     case .huge(let value): try container.encode(value)
     case .real(let value): try container.encode(value)
+    case .signalling(let value): try container.encode(value)
     case .text(let value): try container.encode(value)
     case .bytes(let value): try container.encode(value)
     case .array(let value): try container.encode(value)

@@ -6,8 +6,8 @@ extension Node {
 
   /// The node that shows a value, as far as the value itself does not say how.
   ///
-  /// Collections of bytes are taken for the guest's, and redacted. References are not followed: what
-  /// is behind them has its own lock, and its own place in the tree.
+  /// Collections of bytes are taken for the guest's, and redacted. References are not followed:
+  /// what is behind them has its own lock, and its own place in the tree.
   init(reflecting value: Any) { self.init(reflecting: value, depth: 0) }
 
   private init(reflecting value: Any, depth: Int) {
@@ -64,7 +64,7 @@ extension Node {
     var elements = collection.children.prefix(Self.maximumCount).map {
       Node(reflecting: $0.value, depth: depth + 1)
     }
-    if collection.displayStyle == .set { elements.sort { $0.plainText < $1.plainText } }
+    if collection.displayStyle == .set { elements.sort { precedes($0.plainText, $1.plainText) } }
     let left = collection.children.count - elements.count
     if left > 0 { elements.append(Node(.text("… \(left) more"))) }
     self.init(.list(elements))
@@ -77,8 +77,7 @@ extension Node {
       let name = pair.first.map { Node(reflecting: $0, depth: depth + 1).plainText } ?? ""
       return Field(name: name, node: Node(reflecting: pair.last ?? (), depth: depth + 1))
     }
-    self.init(
-      .fields(fields.sorted { (Int($0.name) ?? .max, $0.name) < (Int($1.name) ?? .max, $1.name) }))
+    self.init(.fields(fields.sorted { precedes($0.name, $1.name) }))
   }
 
   /// A field for each property. Elements of a tuple without a label go by their number.
@@ -100,6 +99,11 @@ extension Node {
     else { return nil }
     return hexadecimal(number)
   }
+}
+
+/// The order of things that have none: numbers first, then texts.
+private func precedes(_ text: String, _ other: String) -> Bool {
+  (Int(text) ?? .max, text) < (Int(other) ?? .max, other)
 }
 
 extension Node.Value {

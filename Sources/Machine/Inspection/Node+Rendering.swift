@@ -87,8 +87,8 @@ extension Node.Value {
   }
 }
 
-/// A text as it is safe to show on a terminal: nothing in it moves the cursor or turns the direction
-/// of writing.
+/// A text as it is safe to show on a terminal: nothing in it moves the cursor or turns the
+/// direction of writing.
 private func escaped(_ text: String) -> String {
   text.unicodeScalars.reduce(into: "") { shown, scalar in
     switch scalar.properties.generalCategory {

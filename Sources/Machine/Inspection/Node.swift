@@ -95,8 +95,8 @@ extension Node {
 // MARK: - Finding a node
 
 extension Node {
-  /// The node at a path such as `devices/com1/fifo`; elements of lists go by their number. Names may
-  /// have slashes in them. The empty path is this node.
+  /// The node at a path such as `devices/com1/fifo`; elements of lists go by their number. Names
+  /// may have slashes in them. The empty path is this node.
   package func find(_ path: String) -> Node? {
     find(path.split(separator: "/")[...])
   }

@@ -43,7 +43,8 @@ private final class DecodingPlace {
   let path: [any CodingKey]
   private var asked: Set<Int> = []
   private var nested: [DecodingPlace] = []
-  private var isOpen = false
+  /// Whether anything has looked into this place.
+  private var isRead = false
 
   init(_ item: CBORItem, path: [any CodingKey]) {
     self.item = item
@@ -74,7 +75,7 @@ private final class DecodingPlace {
     guard case .array(let items) = item else {
       throw mismatch([CBORItem].self, "found \(item.kind), expected an array")
     }
-    isOpen = true
+    isRead = true
     return items
   }
 
@@ -82,8 +83,21 @@ private final class DecodingPlace {
     guard case .map(let entries) = item else {
       throw mismatch([CBORItem.Entry].self, "found \(item.kind), expected a map")
     }
-    isOpen = true
+    isRead = true
     return entries
+  }
+
+  /// Whether there is null here.
+  func readNull() -> Bool {
+    guard item == .null else { return false }
+    isRead = true
+    return true
+  }
+
+  /// The place as another type says it, on behalf of the one that is being read.
+  func delegate<Value: Decodable>(to type: Value.Type) throws -> Value {
+    isRead = true
+    return try value(of: type)
   }
 
   /// Notes that the part with an index is asked for.
@@ -104,22 +118,20 @@ private final class DecodingPlace {
   // MARK: In the end
 
   private func refuseLeftovers() throws {
-    guard isOpen else { return }
     switch item {
-    case .array(let items):
-      guard asked.count == items.count else {
-        let reason = "\(items.count) elements, of which \(asked.count) are known"
-        throw DecodingError.dataCorrupted(.init(codingPath: path, debugDescription: reason))
-      }
+    case .array(let items) where asked.count < items.count:
+      throw leftover("\(items.count) elements, of which \(asked.count) are known")
     case .map(let entries):
-      for index in entries.indices where !asked.contains(index) {
-        let reason = "the field \(entries[index].key) is unknown"
-        throw DecodingError.dataCorrupted(.init(codingPath: path, debugDescription: reason))
-      }
+      guard let unknown = entries.indices.first(where: { !asked.contains($0) }) else { break }
+      throw leftover("the field \(entries[unknown].key) is unknown")
     default:
-      break
+      guard isRead else { throw leftover("found \(item.kind) where nothing is expected") }
     }
     for place in nested { try place.refuseLeftovers() }
+  }
+
+  private func leftover(_ reason: String) -> DecodingError {
+    .dataCorrupted(.init(codingPath: path, debugDescription: reason))
   }
 }
 
@@ -159,7 +171,7 @@ private struct MapDecodingContainer<Key: CodingKey>: KeyedDecodingContainerProto
     return true
   }
 
-  func decodeNil(forKey key: Key) throws -> Bool { try descend(to: key).item == .null }
+  func decodeNil(forKey key: Key) throws -> Bool { try descend(to: key).readNull() }
 
   func decode(_ type: Int128.Type, forKey key: Key) throws -> Int128 {
     try descend(to: key).value(of: type)
@@ -231,7 +243,7 @@ private struct ArrayDecodingContainer: UnkeyedDecodingContainer {
   var isAtEnd: Bool { currentIndex >= items.count }
 
   mutating func decodeNil() throws -> Bool {
-    guard try peek().item == .null else { return false }
+    guard try peek().readNull() else { return false }
     currentIndex += 1
     return true
   }
@@ -282,11 +294,13 @@ private struct ValueDecodingContainer: SingleValueDecodingContainer {
 
   var codingPath: [any CodingKey] { place.path }
 
-  func decodeNil() -> Bool { place.item == .null }
+  func decodeNil() -> Bool { place.readNull() }
 
-  func decode(_ type: Int128.Type) throws -> Int128 { try place.value(of: type) }
+  func decode(_ type: Int128.Type) throws -> Int128 { try place.delegate(to: type) }
 
-  func decode(_ type: UInt128.Type) throws -> UInt128 { try place.value(of: type) }
+  func decode(_ type: UInt128.Type) throws -> UInt128 { try place.delegate(to: type) }
 
-  func decode<Value: Decodable>(_ type: Value.Type) throws -> Value { try place.value(of: type) }
+  func decode<Value: Decodable>(_ type: Value.Type) throws -> Value {
+    try place.delegate(to: type)
+  }
 }

@@ -1,7 +1,7 @@
 /// Turns `Encodable` values into CBOR: always the same bytes for the same value.
 ///
-/// Structures become maps with text keys, arrays become arrays, `[UInt8]` becomes a byte string, and
-/// an optional property that is `nil` is left out.
+/// Structures become maps with text keys, arrays become arrays, `[UInt8]` becomes a byte string,
+/// and an optional property that is `nil` is left out.
 package struct CBOREncoder {
   /// An encoder; it has no settings.
   package init() {}

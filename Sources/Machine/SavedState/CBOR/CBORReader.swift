@@ -1,7 +1,7 @@
 /// Reads data items from bytes that nobody vouches for.
 ///
-/// Nothing is allocated before the bytes that fill it are known to be there, and nothing is accepted
-/// that `CBORItem.write` would not have written.
+/// Nothing is allocated before the bytes that fill it are known to be there, and nothing is
+/// accepted that `CBORItem.write` would not have written.
 struct CBORReader {
   private let bytes: [UInt8]
   private var offset = 0

@@ -107,9 +107,16 @@ extension Double: CBORScalar {
 
   init(_ item: CBORItem) throws(CBORMismatch) {
     switch item {
-    case .single(let value): self = Double(value)
-    case .double(let value): self = value
-    default: throw .init(found: item, expected: Self.self)
+    case .single(let value):
+      self = Double(value)
+      // Widening quiets a signalling NaN.
+      guard Float(self).bitPattern == value.bitPattern else {
+        throw .init("a signalling NaN of Float does not fit into Double")
+      }
+    case .double(let value):
+      self = value
+    default:
+      throw .init(found: item, expected: Self.self)
     }
   }
 }
