@@ -151,6 +151,12 @@ struct LinuxBootBzImageTests {
     #expect(error?.description.contains("2047") == true)
   }
 
+  @Test func `an empty initrd is refused`() {
+    var request = BootRequest.on(Images.bzImage())
+    request.initrd = []
+    #expect(refusal { _ = try BootPlan(request) }?.kind == .badRequest)
+  }
+
   @Test func `modules and protocols that a bzImage does not know are refused`() {
     var request = BootRequest.on(Images.bzImage())
     request.bootProtocol = .pvh

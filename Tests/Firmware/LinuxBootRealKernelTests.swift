@@ -24,6 +24,25 @@ struct LinuxBootRealKernelTests {
     request.bootProtocol = .linux64
     #expect(try BootPlan(request).entry?.mode == .long64)
   }
+
+  private static let present = ["ROOST_TEST_KERNEL", "ROOST_TEST_VMLINUX"]
+    .filter { file($0) != nil }
+
+  @Test(.enabled(if: !present.isEmpty, "no kernel is named"), arguments: present)
+  func `flipped bits in the headers are planned or refused`(variable: String) throws {
+    let kernel = try #require(file(variable))
+    var random = Random(seed: 200)
+    var request = BootRequest.on(megabytes: 512, kernel)
+    for _ in 0..<500 {
+      let offset = Int.random(in: 0..<0x280, using: &random)
+      let bit = UInt8(1) << UInt8.random(in: 0..<8, using: &random)
+      request.kernel[offset] ^= bit
+      if let error = refusal({ _ = try BootPlan(request) }) {
+        #expect(error.description.hasSuffix("."))
+      }
+      request.kernel[offset] ^= bit
+    }
+  }
 }
 
 /// The contents of the file that an environment variable names.

@@ -40,6 +40,9 @@ extension BootPlan {
 
   /// Plans the boot of whatever kernel the request holds.
   package init(_ request: BootRequest) throws(BootError) {
+    if let initrd = request.initrd, initrd.isEmpty {
+      throw .badRequest("The initrd is empty; leave it out if none is wanted.")
+    }
     try self.init(request, image: KernelImage(file: request.kernel))
   }
 

@@ -2,7 +2,7 @@
 package struct BootRequest: Sendable {
   /// The kernel file, whole; a gzip file is unpacked.
   package var kernel: [UInt8]
-  /// The initial RAM disk, whole; `nil` or empty for none.
+  /// The initial RAM disk, whole; `nil` for none.
   package var initrd: [UInt8]?
   /// Further files for kernels that take them (PVH, Multiboot), in order, after `initrd`.
   package var modules: [Module]
@@ -12,7 +12,8 @@ package struct BootRequest: Sendable {
   package var memoryMap: [MemoryRange]
   /// Where the ACPI root pointer (RSDP) was put; `nil` if the guest must search or there is none.
   package var rsdp: UInt64?
-  /// Where small structures (boot parameters, tables, strings) may be put, as far as it is RAM.
+  /// Where small structures (boot parameters, tables, strings) may be put, as far as it is RAM
+  /// below 4 GiB.
   package var scratch: Range<UInt64>
   /// The boot protocol to use; `nil` takes the best one the image offers.
   package var bootProtocol: BootProtocol?

@@ -2,7 +2,12 @@
 /// here is as after a reset. Interrupts are off.
 package struct EntryState: Sendable, Equatable {
   /// The modes in which kernels are entered.
-  package enum Mode: Sendable { case protected32, long64 }
+  package enum Mode: Sendable {
+    /// Protected mode, 32-bit code, no paging.
+    case protected32
+    /// 64-bit mode.
+    case long64
+  }
 
   /// The mode; the control registers below agree with it.
   package var mode: Mode
@@ -29,6 +34,7 @@ package struct EntryState: Sendable, Equatable {
 
   /// The general registers that boot protocols name.
   package struct GeneralRegisters: Sendable, Equatable {
+    /// By their names in 64-bit mode; in protected mode the upper halves are zero.
     package var rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp: UInt64
 
     init(rax: UInt64 = 0, rbx: UInt64 = 0, rsi: UInt64 = 0, rsp: UInt64 = 0) {
@@ -42,19 +48,23 @@ package struct EntryState: Sendable, Equatable {
 
   /// A segment register with what the processor remembers of its descriptor.
   package struct Segment: Sendable, Equatable {
+    /// Index into the descriptor table, with RPL 0.
     package var selector: UInt16
+    /// The address of offset 0.
     package var base: UInt64
     /// The last valid offset, in bytes.
     package var limit: UInt32
-    /// Bits 8–23 of the descriptor's upper half, from bit 0: type in 0–3, S in 4, DPL in 5–6, P
-    /// in 7, AVL in 12, L in 13, D/B in 14, G in 15 (Intel SDM Vol. 3A §3.4.5; VMX's access rights
-    /// have the same form).
+    /// Bits 8–23 of the descriptor's upper half without its limit: type in bits 0–3, S in 4, DPL
+    /// in 5–6, P in 7, AVL in 12, L in 13, D/B in 14, G in 15 (Intel SDM Vol. 3A §3.4.5; VMX's
+    /// access rights have the same form).
     package var attributes: UInt16
   }
 
   /// GDTR or IDTR.
   package struct DescriptorTable: Sendable, Equatable {
+    /// The table's linear address.
     package var base: UInt64
+    /// The offset of its last byte.
     package var limit: UInt16
   }
 }

@@ -32,6 +32,9 @@ enum Gzip {
     }
   }
 
+  /// Far above the length of any file's name and comment.
+  private static let headerLimit: UInt64 = 1 << 18
+
   /// The size of the member header (RFC 1952 §2.3): ten bytes, then what its flags announce.
   private static func headerSize(_ file: FileBytes) throws(BootError) -> Int {
     let part = "gzip header"
@@ -43,10 +46,13 @@ enum Gzip {
     var size: UInt64 = 10
     if flags & 0x04 != 0 { size += 2 + UInt64(try file.load(UInt16.self, at: size, of: part)) }
     for text: UInt8 in [0x08, 0x10] where flags & text != 0 {
-      while try file.load(UInt8.self, at: size, of: part) != 0 { size += 1 }
+      while try file.load(UInt8.self, at: size, of: part) != 0, size < headerLimit { size += 1 }
       size += 1
     }
     if flags & 0x02 != 0 { size += 2 }
+    guard size < headerLimit else {
+      throw .damaged("The kernel is damaged: its gzip header does not end.")
+    }
     return Int(try file.slice(at: 0, count: size, of: part).count)
   }
 }

@@ -35,7 +35,7 @@ enum KernelImage {
     }
   }
 
-  /// The protocol that asks least of the kernel.
+  /// The protocol to use if none is asked for.
   var preferredProtocol: BootProtocol {
     switch self {
     case .bzImage(let kernel): kernel.header.has64BitEntry ? .linux64 : .linux32

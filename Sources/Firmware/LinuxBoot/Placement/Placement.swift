@@ -9,27 +9,30 @@ struct Placement {
   /// The usable ranges, ascending, neighbours joined.
   private let ram: [Range<UInt64>]
   private let scratch: Range<UInt64>
-  /// What is taken, by segments or by what a kernel needs around them.
+  /// What is taken, by segments and by what a kernel needs behind them.
   private var taken: [(name: String, range: Range<UInt64>)] = []
 
   init(_ request: BootRequest) throws(BootError) {
     ram = try Self.usable(request.memoryMap)
-    scratch = request.scratch
+    // Structures are reached through 32-bit pointers, for which zero means none.
+    scratch = request.scratch.clamped(to: 0x1000..<1 << 32)
   }
 
   // MARK: - At a given address
 
-  /// Puts a segment where the image wants it.
+  /// Puts a segment where the image wants it, with at least `room` bytes from there on for itself.
   mutating func put(
-    _ name: String, _ bytes: ArraySlice<UInt8>, zeroFill: UInt64 = 0, at address: UInt64
+    _ name: String, _ bytes: ArraySlice<UInt8>, zeroFill: UInt64 = 0, at address: UInt64,
+    room: UInt64 = 0
   ) throws(BootError) {
     let (count, overflow) = UInt64(bytes.count).addingReportingOverflow(zeroFill)
-    try reserve(name, at: address, size: overflow ? .max : count)
+    try take(name, at: address, size: overflow ? .max : Swift.max(count, room))
     segments.append(.init(name: name, address: address, bytes: bytes, zeroFill: zeroFill))
   }
 
-  /// Keeps a range free that must be RAM too.
-  mutating func reserve(_ name: String, at address: UInt64, size count: UInt64) throws(BootError) {
+  private mutating func take(
+    _ name: String, at address: UInt64, size count: UInt64
+  ) throws(BootError) {
     guard let range = Range(at: address, size: count) else {
       throw .damaged(
         "The \(name) claims \(hex(count)) bytes at \(hex(address)), past the end of all addresses.")

@@ -54,24 +54,16 @@ struct BzImage {
       segments: placement.segments, start: .entry(state))
   }
 
-  /// Puts the code where it wants to run, together with the room it needs to unpack itself.
+  /// Puts the code where it wants to run, or where it moves away from, with all the room up to the
+  /// end of the memory it needs to unpack itself.
   private func place(in placement: inout Placement) throws(BootError) -> UInt64 {
     let load = try header.loadAddress()
-    let count = UInt64(code.count)
-    try placement.put("kernel", code, at: load)
-    if header.runtimeStart == load {
-      let rest = header.initSize > count ? header.initSize - count : 0
-      try placement.reserve("kernel's work area", at: load + count, size: rest)
-    } else {
-      // It moves itself: the area it moves to must be free, but for where it is now.
-      let workArea = Swift.max(header.initSize, count)
-      let start = Swift.max(header.runtimeStart, load + count)
-      let end = header.runtimeStart.addingReportingOverflow(workArea)
-      guard !end.overflow else { throw .damaged("The kernel's preferred address is absurd.") }
-      if end.partialValue > start {
-        try placement.reserve("kernel's work area", at: start, size: end.partialValue - start)
-      }
+    let needed = Swift.max(header.initSize, UInt64(code.count))
+    guard let work = Range(at: header.runtimeStart(loadedAt: load), size: needed) else {
+      throw .damaged("The kernel is damaged: it wants to run at the end of all addresses.")
     }
+    let room = work.upperBound > load ? work.upperBound - load : 0
+    try placement.put("kernel", code, at: load, room: room)
     return load
   }
 

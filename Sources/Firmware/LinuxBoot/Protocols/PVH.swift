@@ -85,8 +85,8 @@ private enum StartInfo {
 extension BootRequest {
   /// The initrd as the first module, then the others, with names for sentences.
   var allModules: [(name: String, bytes: [UInt8], commandLine: String)] {
-    let first = initrd.flatMap { $0.isEmpty ? nil : ("initrd", $0, "") }
-    return [first].compactMap { $0 }
+    let first = initrd.map { [("initrd", $0, "")] } ?? []
+    return first
       + modules.enumerated().map { ("module \($0 + 1)", $1.bytes, $1.commandLine) }
   }
 }

@@ -82,9 +82,8 @@ struct SetupHeader {
   }
 
   /// Where the kernel will unpack itself to (boot.rst, `init_size`).
-  var runtimeStart: UInt64 {
-    if isRelocatable, let address = try? loadAddress() { return address }
-    return preferredAddress == 0 ? Self.defaultLoadAddress : preferredAddress
+  func runtimeStart(loadedAt address: UInt64) -> UInt64 {
+    isRelocatable || preferredAddress == 0 ? address : preferredAddress
   }
 
   private static let defaultLoadAddress: UInt64 = 0x10_0000
