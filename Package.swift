@@ -96,7 +96,9 @@ let package = Package(
       common),
     part(
       "InterruptControllers", in: "Engines/InterruptControllers",
-      ["Bits", "ArchitectureX86", "Work", "Board", "SavedState", "Inspection", log], common),
+      [
+        "Bits", "ArchitectureX86", "Work", "Board", "Execution", "SavedState", "Inspection", log,
+      ], common),
     part(
       "X86Processor", in: "Engines/Software/X86Processor",
       [
@@ -154,7 +156,8 @@ let package = Package(
       "InterruptControllersTests", in: "Engines/InterruptControllersTests",
       [
         "Kit",
-        "InterruptControllers", "ArchitectureX86", "Board", "Work", "SavedState", "Inspection",
+        "InterruptControllers", "ArchitectureX86", "Board", "Execution", "Work", "SavedState",
+        "Inspection",
       ]),
     tests(
       "X86ProcessorTests", in: "Engines/X86ProcessorTests",

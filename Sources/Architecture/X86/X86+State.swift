@@ -94,22 +94,28 @@ extension X86 {
     package var base: UInt64
     /// The 32-bit registers at each 16-byte step from offset 0: 64 of them.
     package var registers: [UInt32]
+    /// Errors seen since the guest last wrote the error status register.
+    package var newErrors: UInt32
     /// IA32_TSC_DEADLINE; zero: unarmed.
     package var tscDeadline: UInt64
-    /// Guest time, in nanoseconds since power-on, at which the current count started.
+    /// Guest time, in nanoseconds since power-on, at which the current count started, modulo 2⁶⁴.
     package var timerStart: UInt64
+    /// Whether the timer counts; a one-shot timer that has expired does not.
+    package var timerIsCounting: Bool
     /// The SIPI or INIT that has not been taken yet.
     package var pendingINIT: Bool
     package var pendingSIPI: UInt8?
 
     package init(
-      base: UInt64, registers: [UInt32], tscDeadline: UInt64, timerStart: UInt64,
-      pendingINIT: Bool, pendingSIPI: UInt8?
+      base: UInt64, registers: [UInt32], newErrors: UInt32, tscDeadline: UInt64,
+      timerStart: UInt64, timerIsCounting: Bool, pendingINIT: Bool, pendingSIPI: UInt8?
     ) {
       self.base = base
       self.registers = registers
+      self.newErrors = newErrors
       self.tscDeadline = tscDeadline
       self.timerStart = timerStart
+      self.timerIsCounting = timerIsCounting
       self.pendingINIT = pendingINIT
       self.pendingSIPI = pendingSIPI
     }
