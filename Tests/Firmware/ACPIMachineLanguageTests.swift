@@ -42,7 +42,7 @@ import Testing
     #expect(Term(0x1_0000_0000).aml == [0x0E, 0, 0, 0, 0, 1, 0, 0, 0])
   }
 
-  // ACPI 6.4 §19.6.36, §19.6.142: the values are what the names are commonly known to encode to.
+  // ACPI 6.4 §19.6: the values are what the names are commonly known to encode to.
   @Test func `identifiers are encoded as the specification orders their bytes`() {
     #expect(EISAID("PNP0A08").aml == [0x0C, 0x41, 0xD0, 0x0A, 0x08])
     #expect(EISAID("PNP0501").aml == [0x0C, 0x41, 0xD0, 0x05, 0x01])

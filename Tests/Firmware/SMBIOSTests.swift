@@ -104,7 +104,7 @@ import Testing
     ]
   }
 
-  // SMBIOS 3.3 §7.18.4, §7.18.5
+  // SMBIOS 3.3 §7.18
   @Test(arguments: MemorySize.all)
   func `memory of every size has a form`(_ memory: MemorySize) throws {
     let bytes = SMBIOSTables(describing: Self.machine(memory: memory.kibibytes << 10), at: 0).bytes

@@ -8,7 +8,6 @@ enum Field: Sendable {
   case qword(UInt64)
   /// Text in a field of fixed width, padded with blanks.
   case text(StaticString, width: Int)
-  case bytes([UInt8])
   case reserved(Int)
   /// A register block of the platform, in the twelve-byte form of ACPI 6.4 §5.2.3.2.
   case address(GenericAddress)
@@ -21,7 +20,6 @@ enum Field: Sendable {
     case .dword(let value): bytes.append(littleEndian: value)
     case .qword(let value): bytes.append(littleEndian: value)
     case .text(let text, let width): bytes += padded("\(text)".utf8, to: width)
-    case .bytes(let content): bytes += content
     case .reserved(let count): bytes += Array(repeating: 0, count: count)
     case .address(let address): for field in address.fields { field.append(to: &bytes) }
     }

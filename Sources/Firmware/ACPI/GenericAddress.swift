@@ -14,7 +14,7 @@ struct GenericAddress: Sendable {
   static let absent = GenericAddress(
     space: .memory, bitWidth: 0, accessSize: .undefined, address: 0)
 
-  /// A block of `length` bytes of I/O ports, reached in units of `accessSize`.
+  /// A block of up to 31 I/O ports, reached in units of `accessSize`.
   static func ports(_ port: UInt16, length: UInt8, _ accessSize: AccessSize) -> Self {
     GenericAddress(
       space: .io, bitWidth: length * 8, accessSize: accessSize, address: UInt64(port))
@@ -22,10 +22,11 @@ struct GenericAddress: Sendable {
 
   var fields: [Field] {
     [
-      .byte(space.rawValue), .byte(bitWidth),
+      .byte(space.rawValue),
+      .byte(bitWidth),
       .byte(0),  // Register Bit Offset
-
-      .byte(accessSize.rawValue), .qword(address),
+      .byte(accessSize.rawValue),
+      .qword(address),
     ]
   }
 }

@@ -158,7 +158,7 @@ extension PCDescription {
   /// The ports of the ACPI fixed hardware, which is in ACPI mode from reset on (there is no SMI
   /// command port).
   ///
-  /// - SeeAlso: ACPI 6.4 §4.8 "ACPI Hardware Features".
+  /// - SeeAlso: ACPI 6.4 §4.8 "ACPI Register Model".
   package struct PowerManagement: Sendable, Equatable {
     /// PM1a event block: status and enable, two bytes each.
     package var event: UInt16
@@ -190,7 +190,7 @@ extension PCDescription {
     }
   }
 
-  /// A block of I/O ports.
+  /// A block of up to 31 I/O ports.
   package struct PortBlock: Sendable, Equatable {
     package var port: UInt16
     package var length: UInt8

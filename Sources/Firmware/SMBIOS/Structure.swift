@@ -21,7 +21,7 @@ struct Structure: Sendable {
     let rawValue: UInt16
 
     static let notProvided = Handle(rawValue: 0xFFFF)
-    /// No handle: "no error information structure" has a value of its own (§7.17.3).
+    /// No handle: "no error information structure" has a value of its own (§7.17).
     static let noErrorInformation = Handle(rawValue: 0xFFFE)
 
     /// The structure of this type with this number among its like.

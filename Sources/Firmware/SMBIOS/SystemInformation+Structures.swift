@@ -210,8 +210,8 @@ extension SystemInformation {
       ])
   }
 
-  /// §7.18.4 "Memory Device — Size", §7.18.5 "Memory Device — Extended Size": in mebibytes if whole,
-  /// else in kibibytes; from 32 GiB less one mebibyte on in the field made for that.
+  /// §7.18, Size and Extended Size: in mebibytes if whole, else in kibibytes; from 32 GiB less one
+  /// mebibyte on in the field made for that.
   private var memoryDeviceSize: (size: UInt16, extended: UInt32) {
     let kibibytes = memorySize >> 10, mebibytes = memorySize >> 20
     let inKibibytes: UInt16 = 0x8000, seeExtended: UInt16 = 0x7FFF
@@ -253,6 +253,6 @@ extension SystemInformation {
     return Structure(type: 32, reserved + [.byte(noErrors)])
   }
 
-  /// §7.45 "End-of-Table (Type 127)".
+  /// §7.47 "End-of-Table (Type 127)".
   private var endOfTable: Structure { Structure(type: 127) }
 }

@@ -35,7 +35,7 @@ func Buffer(_ bytes: [UInt8]) -> Term {
 /// A buffer that names a set of functions: the sixteen bytes of a UUID, its first three groups
 /// turned to little-endian.
 ///
-/// - SeeAlso: ACPI 6.4 §19.6.142 "ToUUID".
+/// - SeeAlso: ACPI 6.4 §19.6 "ASL Operator Reference", ToUUID.
 func UUID(_ value: UInt128) -> Term {
   let fields: [Field] = [
     .dword(UInt32(truncatingIfNeeded: value >> 96)), .word(UInt16(truncatingIfNeeded: value >> 80)),
@@ -48,7 +48,7 @@ func UUID(_ value: UInt128) -> Term {
 /// A Plug and Play identifier such as `PNP0A08`, as an integer: three letters of five bits each and
 /// four hexadecimal digits, highest byte first.
 ///
-/// - SeeAlso: ACPI 6.4 §19.6.36 "EISAID".
+/// - SeeAlso: ACPI 6.4 §19.6 "ASL Operator Reference", EISAID.
 func EISAID(_ identifier: StaticString) -> Term {
   let text = "\(identifier)"
   let letters = text.utf8.prefix(3).reduce(UInt32(0)) { $0 << 5 | UInt32($1 & 0x1F) }

@@ -62,8 +62,6 @@ extension Term: ExpressibleByIntegerLiteral, ExpressibleByStringLiteral {
   static func buildExpression(_ elements: [Element]) -> [Element] { elements }
   static func buildBlock(_ parts: [Element]...) -> [Element] { parts.flatMap(\.self) }
   static func buildOptional(_ part: [Element]?) -> [Element] { part ?? [] }
-  static func buildEither(first part: [Element]) -> [Element] { part }
-  static func buildEither(second part: [Element]) -> [Element] { part }
   static func buildArray(_ parts: [[Element]]) -> [Element] { parts.flatMap(\.self) }
 }
 

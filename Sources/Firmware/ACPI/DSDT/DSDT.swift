@@ -28,12 +28,12 @@ extension Table {
     }
   }
 
-  /// What the board itself decodes and no device may be placed over.
+  /// What the board itself decodes and no device may be placed over. The ports of the fixed hardware
+  /// need no mention: the FADT names them.
   ///
   /// - SeeAlso: PCI Firmware 3.3 §4.1.2, which asks for configuration space to be reserved here.
   private static func motherboard(_ pc: PCDescription) -> Term {
     let configuration = pc.pci.configurationSpace
-    let power = pc.powerManagement
     return Device("MBRD") {
       Name("_HID", EISAID("PNP0C02"))
       Name("_UID", 0)
@@ -41,10 +41,6 @@ extension Table {
         "_CRS",
         ResourceTemplate {
           Memory32Fixed(configuration.lowerBound, length: UInt32(configuration.count))
-          IO(power.event, length: 4)
-          IO(power.control, length: 2)
-          IO(power.timer, length: 4)
-          if let events = power.generalPurposeEvents { IO(events.port, length: events.length) }
         })
     }
   }
