@@ -29,7 +29,7 @@ extension LocalAPIC {
     /// The wires at LINT0 and LINT1. They are the board's, and outlive resets.
     var lint: [2 of Bool] = .init(repeating: false)
 
-    init(id: UInt32, addressBits: UInt32, counter: TimeStampCounter) {
+    init(id: UInt32, addressBits: UInt32, counter: Oscillator) {
       self.id = id
       self.addressBits = addressBits
       timer = Timer(counter: counter)

@@ -16,14 +16,14 @@ extension LocalAPIC {
     var isCounting = false
     /// IA32_TSC_DEADLINE; zero: unarmed.
     var deadline: UInt64 = 0
-    var counter: TimeStampCounter
+    var counter: Oscillator
     /// What is added to the counter's ticks to give the guest's time-stamp counter, modulo 2⁶⁴.
     var counterOffset: UInt64 = 0
 
     /// No periodic timer rings more often than that; periods missed are not made up for.
     static let shortestPeriod: UInt64 = 20_000
 
-    init(counter: TimeStampCounter) { self.counter = counter }
+    init(counter: Oscillator) { self.counter = counter }
   }
 }
 

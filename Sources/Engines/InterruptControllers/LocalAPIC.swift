@@ -39,7 +39,7 @@ package final class LocalAPIC: Sendable {
   }
 
   init(
-    id: UInt32, others: LocalAPICs, clock: any VMClock, loop: any Loop, counter: TimeStampCounter,
+    id: UInt32, others: LocalAPICs, clock: any VMClock, loop: any Loop, counter: Oscillator,
     addressBits: UInt32
   ) {
     self.id = id
@@ -193,7 +193,7 @@ extension LocalAPIC {
   /// Leaves the APIC as firmware does on the bootstrap processor: see `State.setVirtualWire`.
   package func setVirtualWire() { update { $0.setVirtualWire() } }
 
-  /// What is added to the ticks of `TimeStampCounter` to give the guest's counter, modulo 2⁶⁴. The deadline
+  /// What is added to the ticks of `Oscillator` to give the guest's counter, modulo 2⁶⁴. The deadline
   /// timer follows it.
   package var tscOffset: UInt64 {
     get { state.withLock { $0.chip.timer.counterOffset } }

@@ -37,7 +37,7 @@ package final class LocalAPICs: ProcessorInterrupts {
   ) {
     precondition((13...52).contains(physicalAddressBits), "no processor addresses memory like that")
     self.attention = attention
-    let counter = TimeStampCounter(frequency: tscFrequency)
+    let counter = Oscillator(frequency: tscFrequency)
     apics = (0..<processors).map {
       LocalAPIC(
         id: UInt32($0), others: self, clock: clock, loop: loop, counter: counter,

@@ -1,20 +1,18 @@
-package import Work
-
-/// A time-stamp counter driven by guest time: the one conversion that RDTSC and the deadline timer share.
+/// A source of ticks at one frequency, driven by guest time: what every counter a guest can read counts.
 ///
-/// Ticks are exact: the counter has made `⌊nanoseconds × frequency ÷ 10⁹⌋` of them since power-on.
-package struct TimeStampCounter: Sendable {
+/// Ticks are exact: it has made `⌊nanoseconds × frequency ÷ 10⁹⌋` of them since power-on.
+package struct Oscillator: Sendable {
   /// Ticks in a second of guest time.
   package let frequency: UInt64
 
   private static let nanosecondsPerSecond: UInt64 = 1_000_000_000
 
   package init(frequency: UInt64) {
-    precondition(frequency > 0, "a time-stamp counter must tick")
+    precondition(frequency > 0, "an oscillator must tick")
     self.frequency = frequency
   }
 
-  /// Ticks made at a moment; the hardware's 64 bits wrap.
+  /// Ticks made at a moment, modulo 2⁶⁴.
   package func ticks(at moment: VMInstant) -> UInt64 {
     guard frequency != Self.nanosecondsPerSecond else { return moment.nanoseconds }
     let (seconds, rest) = moment.nanoseconds.quotientAndRemainder(
