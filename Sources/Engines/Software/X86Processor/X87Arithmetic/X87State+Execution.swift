@@ -1,4 +1,4 @@
-/// What the opcodes D8 to DF mean: SDM Vol. 2D §A.5 "Escape Opcode Map".
+/// What the opcodes D8 to DF mean: SDM Vol. 2D §A.5 "Escape Opcode Instructions".
 extension X87State {
   /// Executes an instruction, whose memory operand to be loaded, if any, is `operand`.
   ///
@@ -8,9 +8,11 @@ extension X87State {
     _ instruction: X87Instruction, operand: X87Bytes = X87Bytes()
   ) -> X87Outcome {
     if _slowPath(pendingException), instruction.waits { return X87Outcome(.mathFault) }
-    if !instruction.isControl { record(instruction) }
-    return instruction.readsOrWritesMemory
+    let outcome =
+      instruction.readsOrWritesMemory
       ? executeMemory(instruction, operand) : executeRegister(instruction)
+    if !instruction.isControl, outcome.effect != .undefinedOpcode { record(instruction) }
+    return outcome
   }
 
   @inline(__always)

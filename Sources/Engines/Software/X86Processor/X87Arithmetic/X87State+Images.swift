@@ -50,6 +50,8 @@ extension X87State {
 
 // MARK: - FNSTENV, FLDENV, FNSAVE, FRSTOR
 
+/// The caller has made sure of the memory, and, for FLDENV and FRSTOR, which wait, that there is no
+/// pending exception.
 extension X87State {
   /// FNSTENV: writes `format.size` bytes, then masks all exceptions.
   mutating func storeEnvironment(

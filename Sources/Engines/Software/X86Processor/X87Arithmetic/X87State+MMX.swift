@@ -1,4 +1,4 @@
-/// The MMX registers, which are the significands of R0 to R7: SDM Vol. 1 §9.2.1 "MMX Registers",
+/// The MMX registers, which are the significands of R0 to R7: SDM Vol. 1 §9.2.2 "MMX Registers",
 /// Vol. 3A §13.2 "The MMX State and MMX Register Aliasing".
 extension X87State {
   /// What every MMX instruction but EMMS does to the x87 state.
