@@ -21,6 +21,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     siglongjmp(guard->recovery, 1);
   }
   // Not ours: whoever was there before decides, in the default case by ending the process.
+  roost_terminal_restore();
   struct sigaction *previous = number == SIGBUS ? &previous_bus : &previous_segv;
   if (previous->sa_flags & SA_SIGINFO) {
     previous->sa_sigaction(number, info, context);

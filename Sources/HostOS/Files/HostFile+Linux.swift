@@ -1,0 +1,45 @@
+import Glibc
+
+extension HostFile {
+  /// Opens a file to read it.
+  package static func open(_ path: String) throws(HostError) -> Descriptor {
+    let handle = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    guard handle >= 0 else { throw .last("open the file \"\(path)\"") }
+    return Descriptor(owning: handle)
+  }
+
+  /// Opens a file to write it, empty or `appending` to what it holds.
+  package static func create(_ path: String, appending: Bool = false) throws(HostError)
+    -> Descriptor
+  {
+    let flags = O_WRONLY | O_CREAT | O_CLOEXEC | (appending ? O_APPEND : O_TRUNC)
+    let handle = Glibc.open(path, flags, 0o644)
+    guard handle >= 0 else { throw .last("write the file \"\(path)\"") }
+    return Descriptor(owning: handle)
+  }
+
+  /// The whole of a file of at most `limit` bytes.
+  package static func contents(of path: String, limit: Int) throws(HostError) -> [UInt8] {
+    let file = try open(path)
+    var information = stat()
+    guard fstat(file.handle, &information) == 0 else { throw .last("read the file \"\(path)\"") }
+    guard information.st_mode & S_IFMT != S_IFDIR else {
+      throw HostError("read the file \"\(path)\"", code: EISDIR)
+    }
+    guard information.st_size <= limit else {
+      throw HostError("read the file \"\(path)\"", code: EFBIG)
+    }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(Int(information.st_size))
+    do throws(HostError) {
+      while true {
+        let part = try file.read(upTo: 1 << 20)
+        if part.isEmpty { return bytes }
+        guard bytes.count + part.count <= limit else { throw HostError("read", code: EFBIG) }
+        bytes += part
+      }
+    } catch {
+      throw HostError("read the file \"\(path)\"", code: error.code)
+    }
+  }
+}

@@ -1,0 +1,2 @@
+/// Whole files of the host.
+package enum HostFile {}
