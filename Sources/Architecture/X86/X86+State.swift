@@ -29,8 +29,56 @@ extension X86 {
     package var tsc: UInt64
     package var activity: Activity
     package var events: PendingEvents
-    /// The local APIC; `nil` if the engine leaves it to the board.
+    /// The local APIC; `nil`: as firmware leaves it, in power-on state but with the 8259 pair let through.
     package var apic: APIC?
+
+    package init(
+      registers: [UInt64],
+      rip: UInt64,
+      rflags: UInt64,
+      segments: [Segment],
+      ldtr: Segment,
+      tr: Segment,
+      gdtr: Table,
+      idtr: Table,
+      cr0: UInt64,
+      cr2: UInt64,
+      cr3: UInt64,
+      cr4: UInt64,
+      cr8: UInt64,
+      debug: [UInt64],
+      efer: UInt64,
+      xcr0: UInt64,
+      msrs: [MSRValue],
+      xsave: [UInt8],
+      tsc: UInt64,
+      activity: Activity,
+      events: PendingEvents,
+      apic: APIC?
+    ) {
+      self.registers = registers
+      self.rip = rip
+      self.rflags = rflags
+      self.segments = segments
+      self.ldtr = ldtr
+      self.tr = tr
+      self.gdtr = gdtr
+      self.idtr = idtr
+      self.cr0 = cr0
+      self.cr2 = cr2
+      self.cr3 = cr3
+      self.cr4 = cr4
+      self.cr8 = cr8
+      self.debug = debug
+      self.efer = efer
+      self.xcr0 = xcr0
+      self.msrs = msrs
+      self.xsave = xsave
+      self.tsc = tsc
+      self.activity = activity
+      self.events = events
+      self.apic = apic
+    }
   }
 
   /// A segment register with its hidden part: SDM Vol. 3A §3.4.3.

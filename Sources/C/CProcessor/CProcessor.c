@@ -1,1 +1,24 @@
 #include "CProcessor.h"
+
+_Static_assert(offsetof(struct x86_cpu, flag_result) <= 256, "ops name these by one byte");
+_Static_assert(sizeof(struct x86_op) == 32, "ops are half a cache line");
+_Static_assert(sizeof(struct x86_tlb_entry) == 32, "two entries a cache line");
+
+bool x86_cas_128(void *_Nonnull p, uint64_t *_Nonnull expected, const uint64_t *_Nonnull desired) {
+#if defined(__x86_64__)
+  bool equal;
+  __asm__ volatile("lock cmpxchg16b %1"
+                   : "=@ccz"(equal), "+m"(*(unsigned __int128 *)p), "+a"(expected[0]),
+                     "+d"(expected[1])
+                   : "b"(desired[0]), "c"(desired[1])
+                   : "memory");
+  return equal;
+#else
+  unsigned __int128 old = (unsigned __int128)expected[1] << 64 | expected[0];
+  unsigned __int128 new = (unsigned __int128)desired[1] << 64 | desired[0];
+  bool equal = __atomic_compare_exchange_n((unsigned __int128 *)p, &old, new, 0, __ATOMIC_SEQ_CST,
+                                           __ATOMIC_SEQ_CST);
+  expected[0] = (uint64_t)old, expected[1] = (uint64_t)(old >> 64);
+  return equal;
+#endif
+}

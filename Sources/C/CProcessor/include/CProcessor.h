@@ -1,1 +1,152 @@
 #pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct x86_cpu;
+
+/// One operand-carrying step of threaded code; a guest instruction is one or several of them.
+///
+/// Registers are named by their byte offset in `struct x86_cpu`, so that AH, a temporary and a segment
+/// base are operands like any other.
+struct x86_op {
+  void (*_Nonnull run)(struct x86_cpu *_Nonnull cpu, const struct x86_op *_Nonnull op);
+  /// Immediate operand, constant, or the address of the op that a jump leads to.
+  uint64_t immediate;
+  int32_t displacement;
+  uint8_t destination, source, base, index;
+  /// Left shift of the index; which segment's base is added; a number that only the handler knows.
+  uint8_t scale, segment, detail, flags;
+  /// Offsets of this instruction and of the one after it in the page that holds its first byte.
+  uint16_t offset, next;
+};
+
+/// A cached translation of one page, for one privilege level. Tags are the linear page; a bit set below
+/// the page makes the fast comparison fail and says why.
+struct x86_tlb_entry {
+  uint64_t read_tag, write_tag;
+  /// Host address minus linear address.
+  uint64_t addend;
+  /// The physical page, with `X86_TLB_…` bits below it.
+  uint64_t physical;
+};
+
+/// Where code at a linear address is kept decoded.
+struct x86_jump_entry {
+  uint64_t rip;
+  uint64_t key;
+  const struct x86_op *_Nullable op;
+  uint64_t unused;
+};
+
+enum {
+  X86_TLB_ENTRIES = 1024,
+  X86_JUMP_ENTRIES = 4096,
+
+  X86_TLB_WRITABLE = 1,   // the page tables let this privilege level write
+  X86_TLB_GLOBAL = 2,
+  X86_TLB_LARGE = 4,      // part of a page larger than 4 KiB
+  X86_TLB_DEVICE = 8,     // no memory there
+};
+
+/// A processor at work. The first 256 bytes are what ops name by offset.
+struct x86_cpu {
+  uint64_t registers[16];
+  /// Scratch for the steps of one instruction.
+  uint64_t temporary[4];
+  /// Always zero: the base or index that an address does not have, the base of a flat segment.
+  uint64_t zero;
+  /// Linear address of the page whose code runs: RIP-relative addresses and jumps start here.
+  uint64_t page_base;
+  /// ES, CS, SS, DS, FS, GS.
+  uint64_t segment_base[6];
+  /// The status flags, lazily: see Flags.swift.
+  uint64_t flag_result, flag_carry, flag_delta;
+  /// RFLAGS without the status flags.
+  uint64_t system_flags;
+
+  struct x86_tlb_entry *_Nonnull tlb;
+  struct x86_jump_entry *_Nonnull jumps;
+  /// What a jump entry's key must be: for pages of this address space, and for global ones.
+  uint64_t code_key, code_key_global;
+
+  /// Valid whenever threaded code is not running; while it runs, an op knows its own address.
+  uint64_t rip;
+  /// Non-zero: leave threaded code at the next jump. Written by any thread.
+  _Atomic uint32_t attention;
+  /// Why threaded code was left.
+  uint32_t exit;
+  uint32_t exception_vector;
+  uint32_t exception_has_code;
+  uint64_t exception_code;
+
+  /// The destination of a read-modify-write between its two halves.
+  uint64_t rmw_host, rmw_linear;
+  /// Result of a slow load.
+  uint64_t slow_value[2];
+
+  uint64_t address_mask;      // of linear addresses: 64-bit mode all ones, else 32 bits
+  uint64_t stack_mask;        // of the stack pointer: by SS.B outside 64-bit mode
+  uint64_t segment_limit[6];
+  uint32_t segment_attributes[6];
+  uint16_t segment_selector[6];
+  uint16_t ldtr_selector, tr_selector;
+  uint32_t ldtr_attributes, tr_attributes;
+  uint64_t ldtr_base, tr_base;
+  uint32_t ldtr_limit, tr_limit;
+  uint64_t gdtr_base, idtr_base;
+  uint32_t gdtr_limit, idtr_limit;
+  uint32_t privilege;         // CPL
+  uint32_t code_mode;         // 0: 16-bit, 1: 32-bit, 2: 64-bit
+
+  uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+  uint64_t debug[8];
+  uint64_t kernel_gs_base, star, lstar, cstar, syscall_mask;
+  uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+  uint64_t pat, tsc_aux, misc_enable;
+
+  uint32_t mxcsr;
+  uint32_t interrupt_shadow;
+  uint64_t x87[32];
+  uint64_t vector[20][2] __attribute__((aligned(16)));  // XMM0 to XMM15, then scratch
+
+  /// The Swift object that owns all this.
+  void *_Nonnull owner;
+};
+
+static inline uint32_t x86_attention(const struct x86_cpu *_Nonnull cpu) {
+  return atomic_load_explicit(&cpu->attention, memory_order_relaxed);
+}
+static inline void x86_attention_set(struct x86_cpu *_Nonnull cpu, uint32_t bits) {
+  atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
+}
+static inline uint32_t x86_attention_take(struct x86_cpu *_Nonnull cpu) {
+  return atomic_exchange_explicit(&cpu->attention, 0, memory_order_seq_cst);
+}
+
+// Atomic updates of guest memory. Addresses need not be aligned on x86 hosts.
+#define X86_ATOMICS(type, name)                                                                   \
+  static inline bool x86_cas_##name(void *_Nonnull p, type *_Nonnull expected, type desired) {                      \
+    return __atomic_compare_exchange_n((type *)p, expected, desired, 0, __ATOMIC_SEQ_CST,         \
+                                       __ATOMIC_SEQ_CST);                                         \
+  }                                                                                               \
+  static inline type x86_exchange_##name(void *_Nonnull p, type value) {                                   \
+    return __atomic_exchange_n((type *)p, value, __ATOMIC_SEQ_CST);                               \
+  }
+X86_ATOMICS(uint8_t, 8)
+X86_ATOMICS(uint16_t, 16)
+X86_ATOMICS(uint32_t, 32)
+X86_ATOMICS(uint64_t, 64)
+
+static inline void x86_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+/// CMPXCHG16B on a 16-byte aligned host address; old and expected as two words.
+bool x86_cas_128(void *_Nonnull p, uint64_t *_Nonnull expected, const uint64_t *_Nonnull desired);
+
+/// A hint that the caller spins.
+static inline void x86_relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}

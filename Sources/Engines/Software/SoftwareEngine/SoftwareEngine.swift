@@ -1,0 +1,23 @@
+package import ArchitectureX86
+package import Execution
+
+/// Executes x86 guests on a processor of our own: no hardware virtualization needed.
+package struct SoftwareEngine: Engine {
+  package typealias ISA = X86
+
+  /// The most processors that a partition may have: APIC IDs are 8 bits in xAPIC mode, and 255 is a broadcast.
+  package static let maximumProcessors = 255
+
+  package init() {}
+
+  package func makePartition(
+    _ plan: PartitionPlan<X86>
+  ) throws(EngineError) -> any Partition<X86> {
+    guard (1...Self.maximumProcessors).contains(plan.processors) else {
+      throw EngineError(
+        "the software engine runs 1 to \(Self.maximumProcessors) processors, not \(plan.processors)"
+      )
+    }
+    return SoftwarePartition(plan)
+  }
+}

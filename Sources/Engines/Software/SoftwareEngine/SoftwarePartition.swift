@@ -1,0 +1,126 @@
+import ArchitectureX86
+import Execution
+import HostOS
+import InterruptControllers
+import Memory
+import Synchronization
+import X86Processor
+
+/// A guest whose processors are all our own.
+final class SoftwarePartition: Partition, @unchecked Sendable {
+  typealias ISA = X86
+
+  // Sendable although `memory` and `cores` vary: both are set before any processor is bound and never again.
+  private let plan: PartitionPlan<X86>
+  private let apics: LocalAPICs
+  private let sleepers: Sleepers
+  private var memory: GuestMemory?
+  private var cores: [Core] = []
+  private let bound = Mutex<Set<Int>>([])
+
+  init(_ plan: PartitionPlan<X86>) {
+    self.plan = plan
+    sleepers = Sleepers(plan.processors)
+    apics = LocalAPICs(
+      processors: plan.processors, clock: plan.clock, loop: plan.loop,
+      tscFrequency: plan.model.tscFrequency, attention: sleepers,
+      physicalAddressBits: plan.model.physicalAddressBits)
+  }
+
+  func map(_ memory: GuestMemory) throws(EngineError) {
+    guard self.memory == nil else { throw EngineError("the guest's memory was mapped twice") }
+    self.memory = memory
+    cores = (0..<plan.processors).map { index in
+      Core(
+        index: index, memory: memory, apic: apics[index], model: plan.model, clock: plan.clock)
+    }
+    sleepers.connect(cores)
+    for core in cores { core.neighbours = sleepers }
+    memory.watchedLines.setWatcher(sleepers)
+  }
+
+  func bindProcessor(_ index: Int) throws(EngineError) -> any VirtualProcessor<X86> {
+    guard cores.indices.contains(index) else {
+      throw EngineError("there is no processor \(index), or no memory was mapped yet")
+    }
+    guard bound.withLock({ $0.insert(index).inserted }) else {
+      throw EngineError("processor \(index) was bound twice")
+    }
+    return SoftwareProcessor(cores[index])
+  }
+
+  func kick(_ index: Int) {
+    guard cores.indices.contains(index) else { return }
+    cores[index].kick()
+  }
+
+  var interruptController: (any ProcessorInterrupts)? { apics }
+
+  var dirtyPages: (any DirtyPageTracker)? {
+    guard let memory else { return nil }
+    return SoftwareDirtyPages(memory, cores)
+  }
+}
+
+/// Where processors sleep, and how they hear of each other.
+private final class Sleepers: CoreNeighbours, ProcessorAttention, MemoryWatcher,
+  @unchecked Sendable
+{
+  // Sendable although `cores` varies: it is set once, before any processor runs.
+  private let events: [HostOS.Event]
+  private var cores: [Core] = []
+
+  init(_ count: Int) { events = (0..<count).map { _ in HostOS.Event() } }
+
+  func connect(_ cores: [Core]) { self.cores = cores }
+
+  func sleep(_ core: Core) {
+    let event = events[core.index]
+    event.clear()
+    // Asked after clearing: whatever happens from here on signals the event.
+    if !core.mustWake { _ = event.wait() }
+  }
+
+  func wake(_ core: Core) { events[core.index].signal() }
+
+  func attend(_ processor: Int) {
+    guard cores.indices.contains(processor) else { return }
+    cores[processor].attend()
+  }
+
+  func pageWatched(page: Int, physical: UInt64, by core: Core) {
+    for other in cores where other !== core {
+      other.notePageWatched(page: page, physical: physical, by: core)
+    }
+  }
+
+  func watchedLinesChanged(page: Int) {
+    for core in cores { core.noteCodeChanged(page: page) }
+  }
+}
+
+/// Dirty pages of a software partition: processors mark a page when they first write it.
+private final class SoftwareDirtyPages: DirtyPageTracker {
+  private let memory: GuestMemory
+  private let cores: [Core]
+
+  init(_ memory: GuestMemory, _ cores: [Core]) {
+    self.memory = memory
+    self.cores = cores
+  }
+
+  func start() {
+    memory.dirtyPages.isEnabled = true
+    revoke()
+  }
+
+  func stop() { memory.dirtyPages.isEnabled = false }
+
+  func collect() -> [Int] {
+    let pages = memory.dirtyPages.collect()
+    revoke()
+    return pages
+  }
+
+  private func revoke() { for core in cores { core.noteWritesWanted() } }
+}

@@ -1,0 +1,242 @@
+import ArchitectureX86
+import CProcessor
+
+// Instructions with LOCK, and those that compare or exchange with memory: real atomic operations on the
+// host's memory. Across a page end or on a device they are not atomic; no guest relies on that.
+
+/// Where in the host the operand of an atomic operation lies.
+@inline(__always)
+func atomicPointer(_ cpu: CPU, _ op: Op, _ address: UInt64, _ size: Int) -> UnsafeMutableRawPointer?
+{
+  let entry = tlbEntry(cpu, address)
+  if _fastPath(entry.pointee.write_tag == (address &+ UInt64(size &- 1)) & ~pageMask) {
+    return hostPointer(address, entry.pointee.addend)
+  }
+  return nil
+}
+
+/// Replaces memory by what `change` makes of it, atomically; `nil` once an exception was raised.
+///
+/// - Returns: the value before.
+@inline(__always)
+func atomicUpdate<T: Width>(
+  _ cpu: CPU, _ op: Op, _ address: UInt64, _ change: (T) -> T
+) -> T? {
+  let size = MemoryLayout<T>.size
+  if let host = atomicPointer(cpu, op, address, size) {
+    var old = host.loadUnaligned(as: T.self)
+    while !T.compareExchange(host, &old, change(old)) {}
+    return old
+  }
+  return atomicUpdateSlow(cpu, op, address, change)
+}
+
+@inline(never)
+func atomicUpdateSlow<T: Width>(
+  _ cpu: CPU, _ op: Op, _ address: UInt64, _ change: (T) -> T
+) -> T? {
+  let size = MemoryLayout<T>.size
+  guard prepareModify(cpu, op, address, size) else { return nil }
+  // The walk may have opened the fast path.
+  if let host = atomicPointer(cpu, op, address, size) {
+    var old = host.loadUnaligned(as: T.self)
+    while !T.compareExchange(host, &old, change(old)) {}
+    return old
+  }
+  if let (host, page) = cpu.core({ $0.hostForWriting(address, size) }) {
+    var old = host.loadUnaligned(as: T.self)
+    while !T.compareExchange(host, &old, change(old)) {}
+    cpu.core { $0.noteWrite(page: page, from: Int(address & pageMask), count: size) }
+    return old
+  }
+  let old = T(truncatingIfNeeded: cpu.pointee.slow_value.0)
+  guard storeSlow(cpu, op, address, UInt64(truncatingIfNeeded: change(old)), size) else {
+    return nil
+  }
+  return old
+}
+
+@inline(__always)
+func lockedBinary<A: Addressing, O: BinaryOperation, T: Width>(
+  _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
+) {
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  let b = cpu.get(op.pointee.source, T.self)
+  // ADC and SBB read the carry at every attempt.
+  let flags = (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta)
+  let old = atomicUpdate(cpu, op, address) { (old: T) in
+    (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta) = flags
+    return O.apply(cpu, old, b)
+  }
+  guard old != nil else {
+    (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta) = flags
+    return
+  }
+  return next(cpu, op)
+}
+
+@inline(__always)
+func lockedUnary<A: Addressing, O: UnaryOperation, T: Width>(
+  _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
+) {
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  let flags = (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta)
+  let old = atomicUpdate(cpu, op, address) { (old: T) in
+    (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta) = flags
+    return O.apply(cpu, old)
+  }
+  guard old != nil else { return }
+  return next(cpu, op)
+}
+
+// MARK: - XCHG, XADD, CMPXCHG
+
+@inline(__always)
+func exchangeMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
+  let size = MemoryLayout<T>.size
+  guard let address = Segmented.linear(cpu, op, size) else { return }
+  let value = cpu.get(op.pointee.source, T.self)
+  if let host = atomicPointer(cpu, op, address, size) {
+    cpu.set(op.pointee.source, T.exchange(host, value))
+    return next(cpu, op)
+  }
+  guard let old = atomicUpdateSlow(cpu, op, address, { (_: T) in value }) else { return }
+  cpu.set(op.pointee.source, old)
+  return next(cpu, op)
+}
+
+@inline(__always)
+func exchangeAddMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  let value = cpu.get(op.pointee.source, T.self)
+  guard let old = atomicUpdate(cpu, op, address, { (old: T) in old &+ value }) else { return }
+  _ = Add.apply(cpu, old, value)
+  cpu.set(op.pointee.source, old)
+  return next(cpu, op)
+}
+
+@inline(__always)
+func compareExchangeMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  let expected = cpu.get(Slot.rax, T.self)
+  let desired = cpu.get(op.pointee.source, T.self)
+  // The destination is written in either case: SDM Vol. 2A, CMPXCHG.
+  guard
+    let old = atomicUpdate(cpu, op, address, { (old: T) in old == expected ? desired : old })
+  else { return }
+  _ = Subtract.apply(cpu, expected, old)
+  if old != expected { cpu.set(Slot.rax, old) }
+  return next(cpu, op)
+}
+
+@inline(__always)
+func exchangeAddSlots<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
+  let a = cpu.get(op.pointee.destination, T.self)
+  let sum = Add.apply(cpu, a, cpu.get(op.pointee.source, T.self))
+  cpu.set(op.pointee.source, a)
+  cpu.set(op.pointee.destination, sum)
+  return next(cpu, op)
+}
+
+@inline(__always)
+func compareExchangeSlots<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
+  let accumulator = cpu.get(Slot.rax, T.self)
+  let old = cpu.get(op.pointee.destination, T.self)
+  _ = Subtract.apply(cpu, accumulator, old)
+  if old == accumulator {
+    cpu.set(op.pointee.destination, cpu.get(op.pointee.source, T.self))
+  } else {
+    cpu.set(op.pointee.destination, old)
+    cpu.set(Slot.rax, old)
+  }
+  return next(cpu, op)
+}
+
+enum Exchanges {
+  static let memory: [Handler] = [
+    { exchangeMemory(UInt8.self, $0, $1) }, { exchangeMemory(UInt16.self, $0, $1) },
+    { exchangeMemory(UInt32.self, $0, $1) }, { exchangeMemory(UInt64.self, $0, $1) },
+  ]
+  static let addMemory: [Handler] = [
+    { exchangeAddMemory(UInt8.self, $0, $1) }, { exchangeAddMemory(UInt16.self, $0, $1) },
+    { exchangeAddMemory(UInt32.self, $0, $1) }, { exchangeAddMemory(UInt64.self, $0, $1) },
+  ]
+  static let compareMemory: [Handler] = [
+    { compareExchangeMemory(UInt8.self, $0, $1) }, { compareExchangeMemory(UInt16.self, $0, $1) },
+    { compareExchangeMemory(UInt32.self, $0, $1) }, { compareExchangeMemory(UInt64.self, $0, $1) },
+  ]
+  static let addSlots: [Handler] = [
+    { exchangeAddSlots(UInt8.self, $0, $1) }, { exchangeAddSlots(UInt16.self, $0, $1) },
+    { exchangeAddSlots(UInt32.self, $0, $1) }, { exchangeAddSlots(UInt64.self, $0, $1) },
+  ]
+  static let compareSlots: [Handler] = [
+    { compareExchangeSlots(UInt8.self, $0, $1) }, { compareExchangeSlots(UInt16.self, $0, $1) },
+    { compareExchangeSlots(UInt32.self, $0, $1) }, { compareExchangeSlots(UInt64.self, $0, $1) },
+  ]
+
+  /// CMPXCHG8B.
+  static let compare8Bytes: Handler = { cpu, op in
+    guard let address = Segmented.linear(cpu, op, 8) else { return }
+    let expected = cpu.get(Slot.rax, UInt32.self)
+    let expectedHigh = cpu.get(Slot.rdx, UInt32.self)
+    let both = UInt64(expectedHigh) &<< 32 | UInt64(expected)
+    let desired =
+      UInt64(cpu.get(Slot.rcx, UInt32.self)) &<< 32 | UInt64(cpu.get(Slot.rbx, UInt32.self))
+    guard
+      let old = atomicUpdate(cpu, op, address, { (old: UInt64) in old == both ? desired : old })
+    else { return }
+    cpu.setZeroAlone(old == both)
+    if old != both {
+      cpu.set(Slot.rax, UInt32(truncatingIfNeeded: old))
+      cpu.set(Slot.rdx, UInt32(truncatingIfNeeded: old &>> 32))
+    }
+    return next(cpu, op)
+  }
+
+  /// CMPXCHG16B: the operand must be aligned.
+  static let compare16Bytes: Handler = { cpu, op in
+    guard let address = Segmented.linear(cpu, op, 16) else { return }
+    guard address & 15 == 0 else {
+      return raise(cpu, op, X86.Exception.generalProtection, code: 0)
+    }
+    var host = atomicPointer(cpu, op, address, 16)
+    var page: Int?
+    if host == nil {
+      guard prepareModify(cpu, op, address, 8) else { return }
+      if let found = cpu.core({ $0.hostForWriting(address, 16) }) {
+        host = found.0
+        page = found.1
+      }
+    }
+    guard let host else {
+      // 16 bytes of a device or of ROM: nothing there compares equal.
+      cpu.setZeroAlone(false)
+      return next(cpu, op)
+    }
+    var expected = (cpu.rax, cpu.rdx)
+    var desired = (cpu.rbx, cpu.rcx)
+    let equal = withUnsafeMutablePointer(to: &expected) { expected in
+      withUnsafeMutablePointer(to: &desired) { desired in
+        x86_cas_128(
+          host, UnsafeMutableRawPointer(expected).assumingMemoryBound(to: UInt64.self),
+          UnsafeRawPointer(desired).assumingMemoryBound(to: UInt64.self))
+      }
+    }
+    if let page {
+      cpu.core { $0.noteWrite(page: page, from: Int(address & pageMask), count: 16) }
+    }
+    cpu.setZeroAlone(equal)
+    if !equal {
+      cpu.rax = expected.0
+      cpu.rdx = expected.1
+    }
+    return next(cpu, op)
+  }
+}
+
+extension UnsafeMutablePointer<x86_cpu> {
+  /// ZF; the others stay.
+  func setZeroAlone(_ zero: Bool) {
+    statusFlags = statusFlags & ~X86.Flags.zero | (zero ? X86.Flags.zero : 0)
+  }
+}

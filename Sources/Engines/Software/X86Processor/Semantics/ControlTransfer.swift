@@ -1,0 +1,221 @@
+import CProcessor
+
+// Jumps, calls and returns inside a code segment. A jump whose target lies in the same page leads straight
+// to the target's op once that is known: the page is mapped, or this code would not run. Any other goes
+// through the jump cache. Every jump taken looks at `attention`, so that no loop escapes it.
+
+/// Continues at a linear address: from the jump cache, or by way of the run loop.
+@inline(__always)
+func goTo(_ cpu: CPU, _ rip: UInt64) {
+  let slot = Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
+  let entry = cpu.pointee.jumps + slot
+  if _fastPath(
+    entry.pointee.rip == rip
+      && (entry.pointee.key == cpu.pointee.code_key
+        || entry.pointee.key == cpu.pointee.code_key_global)
+      && x86_attention(cpu) == 0)
+  {
+    cpu.pointee.page_base = rip & ~pageMask
+    let target = entry.pointee.op.unsafelyUnwrapped
+    return target.pointee.run(cpu, target)
+  }
+  cpu.pointee.rip = rip
+}
+
+/// Continues at an op of the same page.
+@inline(__always)
+func goTo(_ cpu: CPU, linked target: UInt64) {
+  let target = Op(bitPattern: UInt(target)).unsafelyUnwrapped
+  if _fastPath(x86_attention(cpu) == 0) { return target.pointee.run(cpu, target) }
+  cpu.pointee.rip = cpu.rip(of: target)
+}
+
+/// The op at an offset of the page that runs now; `nil` if the run loop has to see to it, for which `rip` is
+/// left at the target.
+@inline(never)
+func findInPage(_ cpu: CPU, _ offset: UInt64) -> Op? {
+  cpu.pointee.rip = cpu.pointee.page_base &+ offset
+  if let op = cpu.core({ $0.lookUpKept() }) { return op }
+  // If the page is gone the run loop will find that out again.
+  cpu.pointee.exit = LeaveReason.lookUp
+  return nil
+}
+
+/// Makes a jump lead straight to its target from now on.
+@inline(__always)
+func link(_ op: Op, to target: Op, _ handler: Handler) {
+  let op = UnsafeMutablePointer(mutating: op)
+  op.pointee.immediate = UInt64(UInt(bitPattern: target))
+  op.pointee.run = handler
+}
+
+// MARK: - JMP
+
+let jumpLinked: Handler = { cpu, op in return goTo(cpu, linked: op.pointee.immediate) }
+
+let jump: Handler = { cpu, op in
+  guard x86_attention(cpu) == 0, let target = findInPage(cpu, op.pointee.immediate) else {
+    cpu.pointee.rip = cpu.pointee.page_base &+ op.pointee.immediate
+    return
+  }
+  link(op, to: target, jumpLinked)
+  return target.pointee.run(cpu, target)
+}
+
+/// To another page; `immediate` is the distance from this page's start.
+let jumpAway: Handler = { cpu, op in
+  return goTo(cpu, cpu.codeAddress(cpu.pointee.page_base &+ op.pointee.immediate))
+}
+
+/// To the address in a slot; `detail` is the operand size.
+let jumpIndirect: Handler = { cpu, op in
+  return goTo(cpu, cpu.get(op.pointee.source))
+}
+
+/// Outside 64-bit mode: to an offset in the code segment; `detail` is its size.
+let jumpIndirectSegmented: Handler = { cpu, op in
+  let offset = cpu.get(op.pointee.source, UInt64.self) & addressMask(op.pointee.detail &- 1)
+  return goTo(cpu, (cpu.segmentBase(1) &+ offset) & 0xffff_ffff)
+}
+
+/// The end of a page, or of a run of decoded instructions: goes on with the next.
+let continueSequentially: Handler = { cpu, op in
+  return goTo(cpu, cpu.codeAddress(cpu.nextRIP(of: op)))
+}
+
+/// Where decoded code of the same page goes on.
+let continueInPage: Handler = { cpu, op in
+  guard let target = findInPage(cpu, UInt64(op.pointee.next)) else { return }
+  link(op, to: target, continueLinked)
+  return target.pointee.run(cpu, target)
+}
+
+let continueLinked: Handler = { cpu, op in
+  let target = Op(bitPattern: UInt(op.pointee.immediate)).unsafelyUnwrapped
+  return target.pointee.run(cpu, target)
+}
+
+/// Leaves the decision to the run loop: the instruction here reaches into the next page.
+let lookUpHere: Handler = { cpu, op in cpu.pointee.rip = cpu.rip(of: op) }
+
+extension UnsafeMutablePointer<x86_cpu> {
+  /// A linear address of code, wrapped as the mode wraps it.
+  @inline(__always)
+  func codeAddress(_ linear: UInt64) -> UInt64 { linear & pointee.address_mask }
+}
+
+// MARK: - Jcc, LOOPcc, JCXZ
+
+@inline(__always)
+func jumpLinked(if condition: UInt8, _ cpu: CPU, _ op: Op) {
+  if cpu.condition(condition) { return goTo(cpu, linked: op.pointee.immediate) }
+  return next(cpu, op)
+}
+
+@inline(__always)
+func jumpUnlinked(if condition: UInt8, _ cpu: CPU, _ op: Op) {
+  if cpu.condition(condition) {
+    guard x86_attention(cpu) == 0, let target = findInPage(cpu, op.pointee.immediate) else {
+      cpu.pointee.rip = cpu.pointee.page_base &+ op.pointee.immediate
+      return
+    }
+    link(op, to: target, linkedConditionalJumps[Int(condition)])
+    return target.pointee.run(cpu, target)
+  }
+  return next(cpu, op)
+}
+
+@inline(__always)
+func jumpAway(if condition: UInt8, _ cpu: CPU, _ op: Op) {
+  if cpu.condition(condition) {
+    return goTo(cpu, cpu.codeAddress(cpu.pointee.page_base &+ op.pointee.immediate))
+  }
+  return next(cpu, op)
+}
+
+/// LOOPNE, LOOPE, LOOP, JCXZ: `detail` is the opcode's low two bits, `flags` the address size.
+let loopJump: Handler = { cpu, op in
+  let mask = addressMask(op.pointee.flags)
+  var taken: Bool
+  if op.pointee.detail == 3 {
+    taken = cpu.rcx & mask == 0
+  } else {
+    let count = (cpu.rcx &- 1) & mask
+    switch op.pointee.flags {
+    case 0: cpu.set(Slot.rcx, UInt16(truncatingIfNeeded: count))
+    case 1: cpu.set(Slot.rcx, UInt32(truncatingIfNeeded: count))
+    default: cpu.rcx = count
+    }
+    taken = count != 0
+    if op.pointee.detail == 0 { taken = taken && !cpu.zeroFlag }
+    if op.pointee.detail == 1 { taken = taken && cpu.zeroFlag }
+  }
+  if taken { return goTo(cpu, cpu.codeAddress(cpu.pointee.page_base &+ op.pointee.immediate)) }
+  return next(cpu, op)
+}
+
+// MARK: - CALL and RET in 64-bit mode
+
+@inline(__always)
+func push64(_ cpu: CPU, _ op: Op, _ value: UInt64) -> Bool {
+  let top = cpu.rsp &- 8
+  guard store(cpu, op, top, value) else { return false }
+  cpu.rsp = top
+  return true
+}
+
+let callLinked: Handler = { cpu, op in
+  guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
+  return goTo(cpu, linked: op.pointee.immediate)
+}
+
+let call: Handler = { cpu, op in
+  guard x86_attention(cpu) == 0, let target = findInPage(cpu, op.pointee.immediate) else {
+    guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
+    cpu.pointee.rip = cpu.pointee.page_base &+ op.pointee.immediate
+    return
+  }
+  guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
+  link(op, to: target, callLinked)
+  return target.pointee.run(cpu, target)
+}
+
+let callAway: Handler = { cpu, op in
+  guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
+  return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate)
+}
+
+let callIndirect: Handler = { cpu, op in
+  let target = cpu.get(op.pointee.source, UInt64.self)
+  guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
+  return goTo(cpu, target)
+}
+
+/// RET; `immediate` more bytes are released.
+let returnNear: Handler = { cpu, op in
+  guard let target = load(cpu, op, cpu.rsp, UInt64.self) else { return }
+  cpu.rsp = cpu.rsp &+ 8 &+ op.pointee.immediate
+  return goTo(cpu, target)
+}
+
+// MARK: - CALL and RET in other modes and sizes: `detail` is the operand size
+
+/// To the offset in a slot, or with `flags` set to a distance from this page's start.
+let callSegmented: Handler = { cpu, op in
+  let size = Int(op.pointee.detail)
+  let base = cpu.segmentBase(1)
+  let mask = addressMask(op.pointee.detail &- 1)
+  let target =
+    op.pointee.flags == 0
+    ? cpu.get(op.pointee.source, UInt64.self) & mask
+    : (cpu.pointee.page_base &+ op.pointee.immediate &- base) & mask
+  guard push(cpu, op, cpu.nextRIP(of: op) &- base, log2: size) else { return }
+  return goTo(cpu, (base &+ target) & cpu.pointee.address_mask)
+}
+
+let returnNearSegmented: Handler = { cpu, op in
+  let size = Int(op.pointee.detail)
+  guard let target = stackTop(cpu, op, log2: size) else { return }
+  cpu.addToStackPointer(UInt64(1 &<< size) &+ op.pointee.immediate)
+  return goTo(cpu, (cpu.segmentBase(1) &+ target) & cpu.pointee.address_mask)
+}

@@ -1,0 +1,112 @@
+import InterruptControllers
+import ArchitectureX86
+import CProcessor
+
+// RDMSR and WRMSR. A register that is not here faults, as on hardware.
+
+extension Core {
+  /// Registers that are kept and read back, and change nothing: memory types have no meaning without a cache.
+  private static func isStored(_ index: UInt32) -> Bool {
+    switch index {
+    case X86.MSR.mtrrDefaultType,
+      0x200...0x20f,  // variable-range MTRRs
+      0x250, 0x258, 0x259, 0x268...0x26f,  // fixed-range MTRRs
+      0xc001_0010, 0xc001_0015, 0xc001_001f,  // AMD: SYSCFG, HWCR, NB_CFG
+      0xc001_0055:  // AMD: interrupt pending and CMP-halt
+      true
+    default: false
+    }
+  }
+
+  func readMSR(_ index: UInt32) throws(Fault) -> UInt64 {
+    switch index {
+    case X86.MSR.timeStampCounter: return timeStampCounter
+    case X86.MSR.tscAdjust: return tscAdjust
+    case X86.MSR.apicBase, X86.MSR.tscDeadline, X86.MSR.x2apicFirst...X86.MSR.x2apicLast:
+      guard let value = apic.readMSR(index) else { throw .generalProtection() }
+      return value
+    case X86.MSR.biosSignature: return 0x100_0065
+    case X86.MSR.mtrrCapabilities: return 0x508  // 8 variable ranges, fixed ranges, write-combining
+    case X86.MSR.sysenterCS: return cpu.pointee.sysenter_cs
+    case X86.MSR.sysenterESP: return cpu.pointee.sysenter_esp
+    case X86.MSR.sysenterEIP: return cpu.pointee.sysenter_eip
+    case X86.MSR.miscEnable: return cpu.pointee.misc_enable
+    case X86.MSR.pageAttributeTable: return cpu.pointee.pat
+    case X86.MSR.efer: return cpu.pointee.efer
+    case X86.MSR.star: return cpu.pointee.star
+    case X86.MSR.lstar: return cpu.pointee.lstar
+    case X86.MSR.cstar: return cpu.pointee.cstar
+    case X86.MSR.syscallMask: return cpu.pointee.syscall_mask
+    case X86.MSR.fsBase: return cpu.segmentBase(4)
+    case X86.MSR.gsBase: return cpu.segmentBase(5)
+    case X86.MSR.kernelGSBase: return cpu.pointee.kernel_gs_base
+    case X86.MSR.tscAux: return cpu.pointee.tsc_aux
+    default:
+      guard Self.isStored(index) else { throw .generalProtection() }
+      return storedMSRs[index] ?? 0
+    }
+  }
+
+  func writeMSR(_ index: UInt32, _ value: UInt64) throws(Fault) {
+    switch index {
+    case X86.MSR.timeStampCounter:
+      let change = value &- timeStampCounter
+      tscAdjust &+= change
+      setTSCOffset(tscOffset &+ change)
+    case X86.MSR.tscAdjust:
+      setTSCOffset(tscOffset &+ (value &- tscAdjust))
+      tscAdjust = value
+    case X86.MSR.apicBase, X86.MSR.tscDeadline, X86.MSR.x2apicFirst...X86.MSR.x2apicLast:
+      guard apic.writeMSR(value, index) else { throw .generalProtection() }
+      // The APIC page may have moved: cached translations know where it was.
+      if index == X86.MSR.apicBase { flushTranslations(global: true) }
+    case X86.MSR.biosSignature: break
+    case X86.MSR.sysenterCS: cpu.pointee.sysenter_cs = value & 0xffff
+    case X86.MSR.sysenterESP: cpu.pointee.sysenter_esp = try canonical(value)
+    case X86.MSR.sysenterEIP: cpu.pointee.sysenter_eip = try canonical(value)
+    case X86.MSR.miscEnable: cpu.pointee.misc_enable = value
+    case X86.MSR.pageAttributeTable:
+      // Each byte is a memory type: 0, 1, 4 to 7 (SDM Vol. 3A §11.12.2).
+      for entry in 0..<8 {
+        let type = value >> UInt64(entry * 8) & 0xff
+        guard type < 8, type != 2, type != 3 else { throw .generalProtection() }
+      }
+      cpu.pointee.pat = value
+    case X86.MSR.efer: try setEFER(value)
+    case X86.MSR.star: cpu.pointee.star = value
+    case X86.MSR.lstar: cpu.pointee.lstar = try canonical(value)
+    case X86.MSR.cstar: cpu.pointee.cstar = try canonical(value)
+    case X86.MSR.syscallMask: cpu.pointee.syscall_mask = value & 0xffff_ffff
+    case X86.MSR.fsBase: cpu.set(Slot.segmentBase &+ 32, try canonical(value))
+    case X86.MSR.gsBase: cpu.set(Slot.segmentBase &+ 40, try canonical(value))
+    case X86.MSR.kernelGSBase: cpu.pointee.kernel_gs_base = try canonical(value)
+    case X86.MSR.tscAux: cpu.pointee.tsc_aux = value & 0xffff_ffff
+    default:
+      guard Self.isStored(index) else { throw .generalProtection() }
+      storedMSRs[index] = value
+    }
+  }
+
+  func setTSCOffset(_ offset: UInt64) {
+    tscOffset = offset
+    apic.tscOffset = offset
+  }
+
+  private func canonical(_ value: UInt64) throws(Fault) -> UInt64 {
+    guard (Int64(bitPattern: value) &<< 16) &>> 16 == Int64(bitPattern: value) else {
+      throw .generalProtection()
+    }
+    return value
+  }
+
+  private func setEFER(_ value: UInt64) throws(Fault) {
+    let writable = X86.EFER.systemCall | X86.EFER.longModeEnable | X86.EFER.executeDisable
+    guard value & ~(writable | X86.EFER.longModeActive) == 0,
+      (value ^ cpu.pointee.efer) & X86.EFER.longModeEnable == 0
+        || cpu.pointee.cr0 & X86.CR0.paging == 0
+    else { throw .generalProtection() }
+    let changesTranslation = (value ^ cpu.pointee.efer) & X86.EFER.executeDisable != 0
+    cpu.pointee.efer = value & writable | cpu.pointee.efer & X86.EFER.longModeActive
+    if changesTranslation { flushTranslations(global: true) }
+  }
+}

@@ -1,0 +1,116 @@
+import CProcessor
+import Glibc
+
+/// Decoded instructions of one processor, by physical page and variant (mode, availability of vectors).
+///
+/// Ops are appended to one arena and never move. A page whose code changed keeps its ops, but each is made
+/// to lead back to the run loop: whoever was about to run one finds that out by running it. When the arena is
+/// full everything is dropped.
+final class CodeCache {
+  static let variants = 6
+  static let opCapacity = 1 << 20
+
+  /// For each page and variant, the table of its instructions: at each offset, the op's number plus one.
+  private let tables: UnsafeMutablePointer<UnsafeMutablePointer<UInt32>?>
+  private let pages: Int
+  private let ops: UnsafeMutablePointer<x86_op>
+  private(set) var used = 0
+
+  init(pages: Int) {
+    self.pages = pages
+    // Both are reserved from the host and supplied when touched.
+    tables = Self.reserve(pages * Self.variants, of: UnsafeMutablePointer<UInt32>?.self)
+    ops = Self.reserve(Self.opCapacity, of: x86_op.self)
+  }
+
+  deinit {
+    freeTables()
+    munmap(tables, pages * Self.variants * MemoryLayout<UnsafeMutablePointer<UInt32>?>.stride)
+    munmap(ops, Self.opCapacity * MemoryLayout<x86_op>.stride)
+  }
+
+  private static func reserve<T>(_ count: Int, of: T.Type) -> UnsafeMutablePointer<T> {
+    let memory = mmap(
+      nil, max(count, 1) * MemoryLayout<T>.stride, PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
+    guard let memory, memory != MAP_FAILED else {
+      preconditionFailure("the host refused address space for decoded code")
+    }
+    return memory.bindMemory(to: T.self, capacity: count)
+  }
+
+  private func freeTables() {
+    for index in 0..<pages * Self.variants where tables[index] != nil {
+      free(tables[index])
+      tables[index] = nil
+    }
+  }
+
+  /// The op of the instruction at an offset; `nil` if it is not decoded.
+  func find(page: Int, variant: Int, offset: Int) -> Op? {
+    guard let table = tables[page * Self.variants + variant], table[offset] != 0 else {
+      return nil
+    }
+    return Op(ops + Int(table[offset] - 1))
+  }
+
+  /// Where the next ops go, if there is room for `count`.
+  func room(for count: Int) -> UnsafeMutablePointer<x86_op>? {
+    used + count <= Self.opCapacity ? ops + used : nil
+  }
+
+  /// Takes in ops written at `room`'s address.
+  func commit(_ count: Int) { used += count }
+
+  /// Names an instruction's first op.
+  func enter(page: Int, variant: Int, offset: Int, _ op: UnsafeMutablePointer<x86_op>) {
+    let slot = page * Self.variants + variant
+    if tables[slot] == nil {
+      tables[slot] = calloc(4096, MemoryLayout<UInt32>.stride).assumingMemoryBound(
+        to: UInt32.self)
+    }
+    tables[slot]![offset] = UInt32(op - ops) + 1
+  }
+
+  /// Forgets a page. Its ops lead back to the run loop from now on.
+  ///
+  /// - Returns: whether anything was decoded from it.
+  @discardableResult
+  func drop(page: Int) -> Bool {
+    var any = false
+    for variant in 0..<Self.variants {
+      guard let table = tables[page * Self.variants + variant] else { continue }
+      any = true
+      for offset in 0..<4096 where table[offset] != 0 {
+        ops[Int(table[offset] - 1)].run = lookUpHere
+        table[offset] = 0
+      }
+    }
+    return any
+  }
+
+  /// Forgets everything. Only while no op runs.
+  func dropAll() {
+    freeTables()
+    used = 0
+  }
+}
+
+/// Which decoded page lies behind a linear page.
+struct CodePageEntry {
+  static let count = 512
+
+  var linear: UInt64
+  var physical: UInt64
+  var key: UInt64
+  var page: Int
+  var isGlobal: Bool
+
+  static let empty = CodePageEntry(linear: .max, physical: 0, key: 0, page: 0, isGlobal: false)
+
+  static func slot(
+    _ table: UnsafeMutablePointer<CodePageEntry>, _ linear: UInt64
+  ) -> UnsafeMutablePointer<CodePageEntry> {
+    table + Int(truncatingIfNeeded: linear >> 12) & (count - 1)
+  }
+}

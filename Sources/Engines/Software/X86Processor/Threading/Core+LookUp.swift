@@ -1,0 +1,209 @@
+import Board
+import ArchitectureX86
+import CProcessor
+import Memory
+
+// From an instruction pointer to threaded code.
+
+extension Core {
+  /// The op at `rip`, decoded if need be, and a jump entry for it; `nil` once an exception was raised.
+  func lookUp() -> Op? {
+    if let op = lookUpKept() { return op }
+    return cpu.pointee.exit == LeaveReason.exception ? nil : decodeOne()
+  }
+
+  /// As `lookUp`, but `nil` also for code that is not kept decoded.
+  func lookUpKept() -> Op? {
+    let rip = cpu.pointee.rip
+    statistics.lookUps &+= 1
+    guard let place = codePlace(rip) else { return nil }
+    guard let page = place.page else { return nil }
+    let variant = codeVariant
+    let offset = Int(rip & pageMask)
+    let op =
+      code.find(page: page, variant: variant, offset: offset)
+      ?? decodeRun(page: page, variant: variant, from: offset, physical: place.physical)
+    guard let op else { return nil }
+    cpu.pointee.page_base = rip & ~pageMask
+    let slot = Int(
+      truncatingIfNeeded: (rip ^ rip >> 12) & UInt64(X86_JUMP_ENTRIES - 1))
+    cpu.pointee.jumps[slot] = x86_jump_entry(
+      rip: rip,
+      key: place.isGlobal ? cpu.pointee.code_key_global : cpu.pointee.code_key, op: op,
+      unused: 0)
+    return op
+  }
+
+  private struct CodePlace {
+    var physical: UInt64
+    /// The page's index in memory; `nil` where code lies in a device or straddles.
+    var page: Int?
+    var isGlobal: Bool
+  }
+
+  /// Translates an address of code; `nil` once an exception was raised.
+  private func codePlace(_ rip: UInt64) -> CodePlace? {
+    let linear = rip & ~pageMask
+    let entry = CodePageEntry.slot(codePages, rip)
+    if entry.pointee.linear == linear,
+      entry.pointee.key
+        == (entry.pointee.isGlobal ? cpu.pointee.code_key_global : cpu.pointee.code_key)
+    {
+      return CodePlace(
+        physical: entry.pointee.physical, page: entry.pointee.page,
+        isGlobal: entry.pointee.isGlobal)
+    }
+    guard isCanonical(rip) else {
+      raiseAtRIP(cpu, X86.Exception.generalProtection, code: 0)
+      return nil
+    }
+    let isUser = cpu.pointee.privilege == 3
+    do throws(PageFault) {
+      let found = try walk(rip, PageAccess(execute: true, user: isUser))
+      let physical = found.physical & ~pageMask
+      guard let host = memory.hostPage(holding: GPA(physical)), !isAPICPage(physical) else {
+        return CodePlace(physical: physical, page: nil, isGlobal: false)
+      }
+      if entry.pointee.linear != .max, entry.pointee.linear != linear {
+        // INVLPG finds jump entries through this table, so what leaves it takes its jump entries along.
+        codeGeneration += 1
+        globalCodeGeneration += 1
+        updateCodeKeys()
+      }
+      entry.pointee = CodePageEntry(
+        linear: linear, physical: physical,
+        key: found.global ? cpu.pointee.code_key_global : cpu.pointee.code_key,
+        page: host.index, isGlobal: found.global)
+      return CodePlace(physical: physical, page: host.index, isGlobal: found.global)
+    } catch {
+      cpu.pointee.cr2 = rip
+      raiseAtRIP(cpu, X86.Exception.pageFault, code: error.code)
+      return nil
+    }
+  }
+
+  private static let longestRun = 48
+
+  /// Decodes instructions from an offset on: to the end of the page, to one after which nothing falls
+  /// through, or to one that is decoded already. `nil` if the first reaches into the next page.
+  private func decodeRun(page: Int, variant: Int, from start: Int, physical: UInt64) -> Op? {
+    guard let host = memory.hostPage(holding: GPA(physical)) else { return nil }
+    let capacity = (Self.longestRun + 2) * Translator.stepsPerInstruction
+    guard let buffer = code.room(for: capacity) else {
+      // Full: drop all, which is safe only once no op runs; the run loop sees to it.
+      needsCacheReset = true
+      x86_attention_set(cpu, Attention.housekeeping)
+      return nil
+    }
+    let bytes = UnsafeRawBufferPointer(start: host.base, count: 4096)
+    var translator = Translator(into: buffer, capacity: capacity)
+    translator.vectorDisabled = isVectorDisabled
+    let mode = CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64
+    var offset = start
+    var entries = 0
+    while true {
+      if offset >= 4096 {
+        translator.appendLink(continueSequentially, at: 4096)
+        break
+      }
+      if offset != start, code.find(page: page, variant: variant, offset: offset) != nil {
+        translator.appendLink(continueInPage, at: offset)
+        break
+      }
+      if entries == Self.longestRun || !translator.hasRoom {
+        translator.appendLink(continueInPage, at: offset)
+        break
+      }
+      // Watched before they are read: a write that comes later is noticed.
+      watch(page: page, physical: physical, from: offset, through: min(offset + 14, 4095))
+      let first = buffer + translator.count
+      let instruction: Instruction
+      do throws(DecodeError) {
+        instruction = try Decoder.decode(
+          UnsafeRawBufferPointer(rebasing: bytes[offset...]), mode: mode)
+      } catch {
+        if error == .truncated {
+          if entries == 0 { return nil }
+          translator.appendLink(lookUpHere, at: offset)
+          break
+        }
+        translator.appendLink(raiseTooLong, at: offset)
+        code.enter(page: page, variant: variant, offset: offset, first)
+        entries += 1
+        break
+      }
+      let flow = translator.translate(instruction, at: offset)
+      code.enter(page: page, variant: variant, offset: offset, first)
+      entries += 1
+      statistics.decodedInstructions &+= 1
+      offset += Int(instruction.length)
+      if case .ends = flow { break }
+    }
+    code.commit(translator.count)
+    return Op(buffer)
+  }
+
+  /// Decodes one instruction alone, after which threaded code ends: for one that lies across two pages or
+  /// outside memory, and for single steps. Nothing is kept. `nil` once an exception was raised.
+  func decodeOne() -> Op? {
+    let rip = cpu.pointee.rip
+    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 16) { bytes in
+      var count = 0
+      let mode = CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64
+      var instruction: Instruction?
+      while instruction == nil {
+        guard count < 15 else { break }
+        guard let byte = codeByte((rip &+ UInt64(count)) & cpu.pointee.address_mask) else {
+          return nil
+        }
+        bytes[count] = byte
+        count += 1
+        do throws(DecodeError) {
+          instruction = try Decoder.decode(
+            UnsafeRawBufferPointer(start: bytes.baseAddress, count: count), mode: mode)
+        } catch {
+          if error == .tooLong { break }
+        }
+      }
+      cpu.pointee.page_base = rip & ~pageMask
+      var translator = Translator(
+        into: straddling, capacity: 4 * Translator.stepsPerInstruction)
+      translator.vectorDisabled = isVectorDisabled
+      let offset = Int(rip & pageMask)
+      if let instruction {
+        if case .sequential = translator.translate(instruction, at: offset) {
+          translator.appendLink(lookUpHere, at: offset + Int(instruction.length))
+        }
+      } else {
+        translator.appendLink(raiseTooLong, at: offset)
+      }
+      return Op(straddling)
+    }
+  }
+
+  /// One byte of code; `nil` once an exception was raised.
+  private func codeByte(_ linear: UInt64) -> UInt8? {
+    guard let place = codePlace(linear) else { return nil }
+    let physical = place.physical | linear & pageMask
+    guard let page = memory.hostPage(holding: GPA(physical)), place.page != nil else {
+      return UInt8(truncatingIfNeeded: deviceRead(physical, .byte))
+    }
+    return page.base.load(fromByteOffset: Int(physical & pageMask), as: UInt8.self)
+  }
+
+  private func watch(page: Int, physical: UInt64, from first: Int, through last: Int) {
+    let lines = WatchedLines.lines(from: first, through: last)
+    guard memory.watchedLines.watched(page: page) & lines != lines else { return }
+    if memory.watchedLines.watch(lines, page: page) {
+      tlb.revokeWrites(toPhysical: physical)
+      neighbours?.pageWatched(page: page, physical: physical, by: self)
+    }
+  }
+
+  /// Forgets code decoded from a page.
+  func dropCode(page: Int) {
+    if code.drop(page: page) { statistics.droppedPages &+= 1 }
+  }
+}
+
+let raiseTooLong: Handler = { cpu, op in raise(cpu, op, X86.Exception.generalProtection, code: 0) }

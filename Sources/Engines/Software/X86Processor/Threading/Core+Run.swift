@@ -1,0 +1,197 @@
+import Synchronization
+import ArchitectureX86
+package import Board
+import CProcessor
+package import Execution
+import InterruptControllers
+
+/// Bits of `x86_cpu.attention`: why threaded code should return to the loop.
+enum Attention {
+  /// The owner wants `run` to return.
+  static let kick: UInt32 = 1
+  /// The local APIC has something.
+  static let interrupt: UInt32 = 2
+  /// Messages of other cores, or a full code cache.
+  static let housekeeping: UInt32 = 4
+}
+
+extension Core {
+  /// Runs guest code until there is a decision to take. Only on the core's thread.
+  package func run(_ buses: inout Buses) -> Exit {
+    withUnsafeMutablePointer(to: &buses) { pointer in
+      self.buses = pointer
+      enterVectorState(cpu)
+      defer { leaveVectorState(cpu) }
+      return loop()
+    }
+  }
+
+  private func loop() -> Exit {
+    while true {
+      if x86_attention(cpu) != 0 {
+        let attention = x86_attention_take(cpu)
+        if attention & Attention.housekeeping != 0 { keepHouse() }
+        if attention & Attention.kick != 0 { return .kicked }
+      }
+      let pending = apic.pending
+      if _slowPath(!pending.isEmpty), !takeEvents(pending) { return .tripleFault(.zero) }
+      if _slowPath(activity != .active) {
+        statistics.halts &+= 1
+        neighbours?.sleep(self)
+        continue
+      }
+      let isTraced = cpu.pointee.system_flags & X86.Flags.trap != 0
+      cpu.pointee.interrupt_shadow = 0
+      cpu.pointee.exit = LeaveReason.lookUp
+      if let op = isTraced ? decodeOne() : jumpEntry() ?? lookUp() { op.pointee.run(cpu, op) }
+      switch cpu.pointee.exit {
+      case LeaveReason.exception:
+        statistics.exceptions &+= 1
+        let event = Event(
+          vector: UInt8(truncatingIfNeeded: cpu.pointee.exception_vector), source: .exception,
+          code: cpu.pointee.exception_has_code != 0 ? cpu.pointee.exception_code : nil)
+        guard deliver(event) else {
+          activity = .shutdown
+          return .tripleFault(.zero)
+        }
+        continue
+      case LeaveReason.halt: activity = .halted
+      default: break
+      }
+      if _slowPath(isTraced), !trap() { return .tripleFault(.zero) }
+    }
+  }
+
+  /// The op at `rip`, if the jump cache knows it.
+  @inline(__always)
+  private func jumpEntry() -> Op? {
+    let rip = cpu.pointee.rip
+    let entry =
+      cpu.pointee.jumps
+      + Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
+    guard entry.pointee.rip == rip,
+      entry.pointee.key == cpu.pointee.code_key
+        || entry.pointee.key == cpu.pointee.code_key_global
+    else { return nil }
+    cpu.pointee.page_base = rip & ~pageMask
+    return entry.pointee.op
+  }
+
+  /// The single-step trap behind an instruction: SDM Vol. 3B §17.3.1.4.
+  private func trap() -> Bool {
+    withUnsafeMutableBytes(of: &cpu.pointee.debug) { bytes in
+      let status = bytes.load(fromByteOffset: 48, as: UInt64.self)
+      bytes.storeBytes(of: status | 1 << 14, toByteOffset: 48, as: UInt64.self)
+    }
+    activity = .active
+    return deliver(Event(vector: X86.Exception.debug, source: .exception, code: nil))
+  }
+
+  /// Takes what the local APIC has, in the order of SDM Vol. 3A Table 6-2; `false` after a triple fault.
+  private func takeEvents(_ pending: LocalAPIC.Pending) -> Bool {
+    if pending.contains(.initialise), apic.takeINIT() {
+      apic.softReset()
+      initialise()
+      activity = index == 0 ? .active : .waitForSIPI
+      return true
+    }
+    if pending.contains(.startUp), let vector = apic.takeStartUp() {
+      if activity == .waitForSIPI { startUp(vector: vector) }
+      return true
+    }
+    guard activity == .active || activity == .halted, cpu.pointee.interrupt_shadow == 0 else {
+      return true
+    }
+    if pending.contains(.nmi), !nmiBlocked, apic.takeNMI() {
+      activity = .active
+      return deliver(Event(vector: X86.Exception.nmi, source: .hardware, code: nil))
+    }
+    if pending.contains(.interrupt), cpu.pointee.system_flags & X86.Flags.interrupt != 0,
+      let vector = apic.acknowledgeInterrupt()
+    {
+      statistics.interrupts &+= 1
+      activity = .active
+      return deliver(Event(vector: vector, source: .hardware, code: nil))
+    }
+    return true
+  }
+
+  /// Whether a sleeping core has something to do: asked by whoever lets it sleep.
+  package var mustWake: Bool {
+    if x86_attention(cpu) & ~Attention.interrupt != 0 { return true }
+    let pending = apic.pending
+    if !pending.isDisjoint(with: [.initialise, .startUp]) { return true }
+    guard activity == .halted else { return false }
+    return pending.contains(.nmi) && !nmiBlocked
+      || pending.contains(.interrupt) && cpu.pointee.system_flags & X86.Flags.interrupt != 0
+  }
+}
+
+// MARK: - Between cores
+
+extension Core {
+  /// What another core, or a device, asks for.
+  enum Message {
+    /// Code of a page is being decoded for the first time: it must not be written without being asked.
+    case pageWatched(page: Int, physical: UInt64, by: Core)
+    case codeChanged(page: Int)
+    case revokeAllWrites
+  }
+
+  /// Leaves a message; the core reads it at its next jump. From any thread.
+  func post(_ message: Message) {
+    messages.withLock { $0.append(message) }
+    x86_attention_set(cpu, Attention.housekeeping)
+    neighbours?.wake(self)
+  }
+
+  private func keepHouse() {
+    let received = messages.withLock { messages in
+      defer { messages = [] }
+      return messages
+    }
+    for message in received {
+      switch message {
+      case .pageWatched(let page, let physical, let core):
+        // What this core wrote before it read this may be missing from what the other decoded.
+        if tlb.revokeWrites(toPhysical: physical) { core.post(.codeChanged(page: page)) }
+      case .codeChanged(let page): dropCode(page: page)
+      case .revokeAllWrites: tlb.revokeWrites(toPhysical: nil)
+      }
+    }
+    if needsCacheReset {
+      needsCacheReset = false
+      statistics.cacheResets &+= 1
+      code.dropAll()
+      codeGeneration += 1
+      globalCodeGeneration += 1
+      updateCodeKeys()
+    }
+  }
+
+  /// Another core keeps code decoded from a page. From any thread.
+  package func notePageWatched(page: Int, physical: UInt64, by core: Core) {
+    post(.pageWatched(page: page, physical: physical, by: core))
+  }
+
+  /// Watched lines of a page were written. From any thread: on the core's own the code is dropped at once,
+  /// since the instruction that wrote may be followed by the one it wrote.
+  package func noteCodeChanged(page: Int) {
+    if isCurrent { dropCode(page: page) } else { post(.codeChanged(page: page)) }
+  }
+
+  /// Writes are to be noticed again. From any thread.
+  package func noteWritesWanted() { post(.revokeAllWrites) }
+
+  /// Asks `run` to return. From any thread.
+  package func kick() {
+    x86_attention_set(cpu, Attention.kick)
+    neighbours?.wake(self)
+  }
+
+  /// The local APIC has something. From any thread.
+  package func attend() {
+    x86_attention_set(cpu, Attention.interrupt)
+    neighbours?.wake(self)
+  }
+}

@@ -1,0 +1,319 @@
+package import ArchitectureX86
+import Board
+import CProcessor
+import Glibc
+package import InterruptControllers
+package import Memory
+import Synchronization
+package import Work
+
+/// What a core tells the others of its machine.
+package protocol CoreNeighbours: AnyObject, Sendable {
+  /// `core` began to keep code decoded from a page that nobody did before: whoever may write the page
+  /// without being asked must lose that right.
+  func pageWatched(page: Int, physical: UInt64, by core: Core)
+  /// Returns once the core must wake. On its own thread.
+  func sleep(_ core: Core)
+  /// Ends a sleep, if there is one. From any thread.
+  func wake(_ core: Core)
+}
+
+/// One x86 processor: its registers, its translations, its decoded code, and the loop that runs it.
+///
+/// Owned by one thread; only what is said to be so may be called from others.
+package final class Core: @unchecked Sendable {
+  // Sendable although it is not locked: one thread owns it. `post`, `kick` and `attend`, which others call,
+  // touch only the messages, which have a lock, and the attention word, which is atomic.
+  package let index: Int
+  let cpu: CPU
+  let memory: GuestMemory
+  let apic: LocalAPIC
+  let model: X86.CPUModel
+  let clock: any VMClock
+  var tlb = TLB()
+  let code: CodeCache
+  /// Where accesses leave the processor; set while it runs.
+  var buses: UnsafeMutablePointer<Buses>
+  /// Set once, before the core runs.
+  package unowned(unsafe) var neighbours: (any CoreNeighbours)?
+  /// Set when the core is bound, before it runs.
+  private var thread: pthread_t?
+
+  /// Linear page to decoded page, one entry a slot.
+  let codePages: UnsafeMutablePointer<CodePageEntry>
+  /// Raised when translations of code were dropped: keys of jump entries made before no longer match.
+  var codeGeneration: UInt64 = 1
+  var globalCodeGeneration: UInt64 = 1
+
+  /// Messages of other cores, and ops for one instruction that is not kept decoded.
+  let messages = Mutex<[Message]>([])
+  let straddling: UnsafeMutablePointer<x86_op>
+  var needsCacheReset = false
+
+  var nmiBlocked = false
+  /// MTRRs and the like: registers that are kept and have no effect here.
+  var storedMSRs: [UInt32: UInt64] = [:]
+  var tscOffset: UInt64 = 0
+  var tscAdjust: UInt64 = 0
+  var activity = X86.Activity.waitForSIPI
+  /// The A20 line: with it low, bit 20 of every physical address is zero.
+  var a20Mask: UInt64 = .max
+  let physicalAddressBits: UInt32
+  /// Counters for inspection.
+  package var statistics = Statistics()
+
+  package struct Statistics: Sendable {
+    package var exceptions: UInt64 = 0
+    package var interrupts: UInt64 = 0
+    package var lookUps: UInt64 = 0
+    package var decodedInstructions: UInt64 = 0
+    package var droppedPages: UInt64 = 0
+    package var cacheResets: UInt64 = 0
+    package var halts: UInt64 = 0
+  }
+
+  package init(
+    index: Int, memory: GuestMemory, apic: LocalAPIC, model: X86.CPUModel, clock: any VMClock
+  ) {
+    self.index = index
+    self.memory = memory
+    self.apic = apic
+    self.model = model
+    self.clock = clock
+    physicalAddressBits = model.physicalAddressBits
+    let raw = UnsafeMutableRawPointer.allocate(
+      byteCount: MemoryLayout<x86_cpu>.size, alignment: 64)
+    raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<x86_cpu>.size)
+    cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
+    straddling = .allocate(capacity: 4 * Translator.stepsPerInstruction)
+    code = CodeCache(pages: memory.dirtyPages.pages)
+    codePages = .allocate(capacity: CodePageEntry.count)
+    codePages.initialize(repeating: .empty, count: CodePageEntry.count)
+    buses = UnsafeMutablePointer<Buses>.allocate(capacity: 1)
+    let jumps = UnsafeMutablePointer<x86_jump_entry>.allocate(
+      capacity: Int(X86_JUMP_ENTRIES))
+    jumps.initialize(
+      repeating: x86_jump_entry(rip: 0, key: 0, op: nil, unused: 0),
+      count: Int(X86_JUMP_ENTRIES))
+    cpu.pointee.jumps = jumps
+    cpu.pointee.tlb = tlb.supervisor
+    cpu.pointee.owner = Unmanaged.passUnretained(self).toOpaque()
+    reset(asBootstrap: index == 0)
+  }
+
+  deinit {
+    cpu.pointee.jumps.deallocate()
+    codePages.deallocate()
+    straddling.deallocate()
+    UnsafeMutableRawPointer(cpu).deallocate()
+  }
+}
+
+extension Core {
+  /// Makes the calling thread the core's.
+  package func becomeCurrent() { thread = pthread_self() }
+
+  /// Whether the caller is the core's own thread.
+  var isCurrent: Bool { thread.map { pthread_equal($0, pthread_self()) != 0 } ?? false }
+
+  /// Power-on state: SDM Vol. 3A Table 9-1.
+  package func reset(asBootstrap: Bool) {
+    initialise()
+    activity = asBootstrap ? .active : .waitForSIPI
+    cpu.pointee.mxcsr = 0x1f80
+    cpu.pointee.pat = 0x0007_0406_0007_0406
+    cpu.pointee.misc_enable = 1
+    cpu.pointee.xcr0 = 1
+    storedMSRs = [:]
+    tscOffset = 0 &- clock.now.nanoseconds
+    tscAdjust = 0
+    apic.tscOffset = tscOffset
+    resetVectorState(cpu)
+  }
+
+  /// What INIT resets too: SDM Vol. 3A Table 9-1, the INIT column.
+  func initialise() {
+    for register in 0..<16 { cpu.set(UInt8(register * 8), 0 as UInt64) }
+    cpu.set(Slot.rdx, UInt64(model.leaf(1, 0)?.eax ?? 0))
+    cpu.rflags = 0
+    cpu.pointee.cr0 = 0x6000_0010
+    cpu.pointee.cr2 = 0
+    cpu.pointee.cr3 = 0
+    cpu.pointee.cr4 = 0
+    cpu.pointee.efer = 0
+    for segment in 0..<6 {
+      cpu.setSegment(segment, selector: 0, base: 0, limit: 0xffff, attributes: 0x93)
+    }
+    cpu.setSegment(1, selector: 0xf000, base: 0xffff_0000, limit: 0xffff, attributes: 0x9b)
+    cpu.pointee.gdtr_base = 0
+    cpu.pointee.gdtr_limit = 0xffff
+    cpu.pointee.idtr_base = 0
+    cpu.pointee.idtr_limit = 0xffff
+    cpu.pointee.ldtr_selector = 0
+    cpu.pointee.ldtr_base = 0
+    cpu.pointee.ldtr_limit = 0xffff
+    cpu.pointee.ldtr_attributes = 0x82
+    cpu.pointee.tr_selector = 0
+    cpu.pointee.tr_base = 0
+    cpu.pointee.tr_limit = 0xffff
+    cpu.pointee.tr_attributes = 0x8b
+    withUnsafeMutableBytes(of: &cpu.pointee.debug) { bytes in
+      bytes.initializeMemory(as: UInt64.self, repeating: 0)
+      bytes.storeBytes(of: 0xffff_0ff0, toByteOffset: 48, as: UInt64.self)
+      bytes.storeBytes(of: 0x400, toByteOffset: 56, as: UInt64.self)
+    }
+    cpu.pointee.interrupt_shadow = 0
+    nmiBlocked = false
+    cpu.pointee.privilege = 0
+    modeChanged()
+    flushTranslations(global: true)
+    setOffset(0xfff0)
+  }
+
+  /// Start-up IPI: real mode at `vector` × 4096 (SDM Vol. 3A §8.4.3).
+  func startUp(vector: UInt8) {
+    cpu.setSegment(
+      1, selector: UInt16(vector) << 8, base: UInt64(vector) << 12, limit: 0xffff,
+      attributes: 0x9b)
+    setOffset(0)
+    activity = .active
+  }
+
+  /// Works out again what follows from CS, privilege, CR0 and EFER.
+  func modeChanged() {
+    let attributes = cpu.attributes(1)
+    let isLong = cpu.isLongModeActive && attributes & 0x2000 != 0
+    cpu.pointee.code_mode = isLong ? 2 : attributes & 0x4000 != 0 ? 1 : 0
+    cpu.pointee.address_mask = isLong ? .max : 0xffff_ffff
+    if isLong {
+      for segment in 0..<4 { cpu.set(Slot.segmentBase &+ UInt8(segment * 8), 0 as UInt64) }
+    }
+    cpu.pointee.tlb = tlb.table(user: cpu.pointee.privilege == 3)
+    updateStackMask()
+    updateCodeKeys()
+  }
+
+  /// Whether SSE and x87 instructions raise an exception instead of working.
+  var isVectorDisabled: Bool {
+    cpu.pointee.cr0 & (X86.CR0.emulation | X86.CR0.taskSwitched) != 0
+      || cpu.pointee.cr4 & X86.CR4.fxsave == 0
+  }
+
+  /// What decoded code depends on: mode, and whether vector instructions work.
+  var codeVariant: Int { Int(cpu.pointee.code_mode) * 2 + (isVectorDisabled ? 1 : 0) }
+
+  /// Jump entries hold in one address space, mode and privilege.
+  func updateCodeKeys() {
+    let mode = UInt64(codeVariant) << 3 | (cpu.pointee.privilege == 3 ? 4 : 0)
+    cpu.pointee.code_key = codeGeneration << 8 | mode | 1
+    cpu.pointee.code_key_global = globalCodeGeneration << 8 | mode | 2
+  }
+
+  /// Drops cached translations, of data and of code: those of this address space, or all.
+  func flushTranslations(global: Bool) {
+    codeGeneration += 1
+    if global {
+      globalCodeGeneration += 1
+      tlb.flushAll()
+    } else {
+      tlb.flushNonGlobal()
+    }
+    updateCodeKeys()
+  }
+
+  /// INVLPG.
+  func flushTranslation(of linear: UInt64) {
+    tlb.flush(page: linear)
+    let entry = CodePageEntry.slot(codePages, linear)
+    if entry.pointee.linear == linear & ~pageMask {
+      // Only then can a jump entry lead into the page.
+      codeGeneration += 1
+      globalCodeGeneration += 1
+      updateCodeKeys()
+    }
+  }
+
+  /// The time-stamp counter.
+  var timeStampCounter: UInt64 {
+    // One tick a nanosecond: `X86.CPUModel.tscFrequency` is 10⁹ for every model.
+    clock.now.nanoseconds &+ tscOffset
+  }
+
+  // MARK: - Accesses that the processor makes of its own accord
+
+  /// Reads memory as the supervisor, for descriptors and frames.
+  func systemLoad(_ linear: UInt64, _ size: Int, user: Bool = false) throws(Fault) -> UInt64 {
+    let linear = linear & (cpu.isLongModeActive ? .max : 0xffff_ffff)
+    let first = Int(pageMask &+ 1 &- linear & pageMask)
+    if size > first {
+      var value: UInt64 = 0
+      for index in 0..<size {
+        value |= try systemLoad(linear &+ UInt64(index), 1, user: user) << UInt64(8 * index)
+      }
+      return value
+    }
+    guard let entry = translate(linear, write: false, user: user) else { throw takeFault() }
+    let physical = entry.physical & ~pageMask | linear & pageMask
+    guard let page = memory.hostPage(holding: GPA(physical)) else {
+      return deviceRead(physical, AccessWidth(rawValue: UInt8(size))!)
+    }
+    let host = page.base + Int(physical & pageMask)
+    switch size {
+    case 1: return UInt64(host.load(as: UInt8.self))
+    case 2: return UInt64(host.loadUnaligned(as: UInt16.self))
+    case 4: return UInt64(host.loadUnaligned(as: UInt32.self))
+    default: return host.loadUnaligned(as: UInt64.self)
+    }
+  }
+
+  func systemStore(
+    _ linear: UInt64, _ value: UInt64, _ size: Int, user: Bool = false
+  ) throws(Fault) {
+    let linear = linear & (cpu.isLongModeActive ? .max : 0xffff_ffff)
+    let first = Int(pageMask &+ 1 &- linear & pageMask)
+    if size > first {
+      guard translate(linear, write: true, user: user) != nil,
+        translate(linear &+ UInt64(first), write: true, user: user) != nil
+      else { throw takeFault() }
+      for index in 0..<size {
+        try systemStore(
+          linear &+ UInt64(index), value >> UInt64(8 * index) & 0xff, 1, user: user)
+      }
+      return
+    }
+    guard let entry = translate(linear, write: true, user: user) else { throw takeFault() }
+    let physical = entry.physical & ~pageMask | linear & pageMask
+    guard let page = memory.hostPage(holding: GPA(physical)) else {
+      deviceWrite(value, physical, AccessWidth(rawValue: UInt8(size))!)
+      return
+    }
+    guard page.isWritable else { return }
+    let host = page.base + Int(physical & pageMask)
+    switch size {
+    case 1: host.storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
+    case 2: host.storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
+    case 4: host.storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
+    default: host.storeBytes(of: value, as: UInt64.self)
+    }
+    noteWrite(page: page.index, from: Int(linear & pageMask), count: size)
+  }
+
+  /// The exception that a translation raised, taken back to be thrown.
+  private func takeFault() -> Fault {
+    cpu.pointee.exit = LeaveReason.lookUp
+    return Fault(
+      vector: UInt8(truncatingIfNeeded: cpu.pointee.exception_vector),
+      code: cpu.pointee.exception_has_code != 0 ? cpu.pointee.exception_code : nil)
+  }
+
+  /// Where `size` bytes of a page lie that may be written though not without being asked: pages of which
+  /// code is decoded. `nil`: not memory, not writable, or across a page.
+  func hostForWriting(_ linear: UInt64, _ size: Int) -> (UnsafeMutableRawPointer, Int)? {
+    guard linear & pageMask <= pageMask &+ 1 &- UInt64(size),
+      let entry = translate(linear, write: true),
+      entry.physical & UInt64(X86_TLB_DEVICE) == 0,
+      let page = memory.hostPage(holding: GPA(entry.physical & ~pageMask)), page.isWritable
+    else { return nil }
+    return (page.base + Int(linear & pageMask), page.index)
+  }
+}
