@@ -1,13 +1,10 @@
 import SavedState
 import Work
 
-/// A moment, counted in periods of the 8254's clock since power-on.
-///
-/// The clock runs at 1,193,182 Hz, a twelfth of the PC's 14.31818 MHz crystal; it is derived from the
-/// guest's nanoseconds by exact integer division, so it neither drifts nor jitters.
+/// A moment, counted in pulses of the 8254's clock since power-on.
 struct PITTick: Sendable, Hashable, Comparable {
-  static let frequency: UInt64 = 1_193_182
-  private static let nanosecondsPerSecond: UInt64 = 1_000_000_000
+  /// A twelfth of the PC's 14.31818 MHz crystal.
+  static let oscillator = Oscillator(frequency: 1_193_182)
 
   let count: Int64
 
@@ -15,26 +12,21 @@ struct PITTick: Sendable, Hashable, Comparable {
 
   /// The last tick that is not after a moment of guest time.
   init(at instant: VMInstant) {
-    // The quotient fits: it is smaller than the number of nanoseconds, by a factor of 838.
-    let product = instant.nanoseconds.multipliedFullWidth(by: Self.frequency)
-    let ticks = Self.nanosecondsPerSecond.dividingFullWidth(product).quotient
-    count = Int64(truncatingIfNeeded: ticks)
+    // It fits: even the last moment there is comes before tick 2^55.
+    count = Int64(truncatingIfNeeded: Self.oscillator.ticks(at: instant))
   }
 
-  /// A tick from a saved state; refused if it lies further out than any guest lives (over a thousand years).
+  /// A tick from a saved state; refused if it lies further out than any guest lives: two thousand
+  /// years.
   init(saved count: Int64) throws(RestoreError) {
     guard count.magnitude <= 1 << 56
     else { throw .refused(part: "i8254", reason: "a moment is out of range") }
     self.count = count
   }
 
-  /// The first moment of guest time that belongs to the tick.
+  /// The first moment of guest time that belongs to the tick, or the last there is.
   var instant: VMInstant {
-    guard count > 0 else { return VMInstant(nanoseconds: 0) }
-    let product = UInt64(count).multipliedFullWidth(by: Self.nanosecondsPerSecond)
-    guard product.high < Self.frequency else { return VMInstant(nanoseconds: .max) }
-    let (quotient, remainder) = Self.frequency.dividingFullWidth(product)
-    return VMInstant(nanoseconds: quotient).advanced(by: remainder == 0 ? 0 : 1)
+    Self.oscillator.moment(of: UInt64(max(0, count))) ?? VMInstant(nanoseconds: .max)
   }
 
   static func < (a: Self, b: Self) -> Bool { a.count < b.count }
@@ -43,5 +35,4 @@ struct PITTick: Sendable, Hashable, Comparable {
   static func + (tick: Self, distance: Int64) -> Self { Self(count: tick.count &+ distance) }
   static func - (tick: Self, distance: Int64) -> Self { Self(count: tick.count &- distance) }
   static func - (a: Self, b: Self) -> Int64 { a.count &- b.count }
-
 }

@@ -231,7 +231,7 @@ extension RTCMC146818.State {
 // MARK: - Interrupts
 
 extension RTCMC146818.State {
-  private static let crystal: UInt64 = 32_768
+  private static let crystal = Oscillator(frequency: 32_768)
 
   var interruptRequested: Bool { !flags.isDisjoint(with: registerB.enabled) }
 
@@ -294,17 +294,14 @@ extension RTCMC146818.State {
     return nil
   }
 
-  /// Pulses of the crystal up to a position. Exact, and never too large.
+  /// Pulses of the crystal up to a position.
   private static func pulses(_ position: UInt64) -> UInt64 {
-    let (seconds, rest) = position.quotientAndRemainder(dividingBy: nanosecondsPerSecond)
-    return seconds * crystal + rest * crystal / nanosecondsPerSecond
+    crystal.ticks(at: VMInstant(nanoseconds: position))
   }
 
-  /// The first position that belongs to a pulse.
+  /// The first position that belongs to a pulse, or the last there is.
   private static func position(ofPulse pulse: UInt64) -> UInt64 {
-    let (seconds, rest) = pulse.quotientAndRemainder(dividingBy: crystal)
-    let part = (rest * nanosecondsPerSecond + crystal - 1) / crystal
-    return VMInstant(nanoseconds: position(ofSecond: seconds)).advanced(by: part).nanoseconds
+    crystal.moment(of: pulse)?.nanoseconds ?? .max
   }
 
   private static func position(ofSecond second: UInt64) -> UInt64 {
