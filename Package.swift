@@ -17,7 +17,7 @@ let safe =
 let hot =
   common + [
     .unsafeFlags(["-enforce-exclusivity=unchecked", "-Xcc", "-fno-omit-frame-pointer"]),
-    .unsafeFlags(["-O"], .when(configuration: .debug)),
+    .unsafeFlags(["-O", "-wmo", "-num-threads", "2"], .when(configuration: .debug)),
   ]
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
