@@ -34,7 +34,7 @@ extension Translator {
     case 0x80...0x83: return binaryImmediate()
     case 0x84, 0x85:
       let a = rmSource(wide)
-      emit(testHandlers.slots[wide], d: a, s: regSlot(wide))
+      emitComparison(testHandlers.slots[wide], isTest: true, log2: wide, d: a, s: regSlot(wide))
     case 0x86, 0x87:
       if i.isMemory {
         emitAtomic(Exchanges.memory[wide], s: regSlot(wide))
@@ -78,7 +78,9 @@ extension Translator {
     case 0xa0...0xa3: moveAccumulator()
     case 0xa4, 0xa5: string(Strings.move[wide])
     case 0xa6, 0xa7: string(Strings.compare[wide])
-    case 0xa8, 0xa9: emit(testHandlers.constant[wide], d: Slot.rax, immediate: i.immediate)
+    case 0xa8, 0xa9:
+      emitComparison(
+        testHandlers.constant[wide], isTest: true, log2: wide, d: Slot.rax, immediate: i.immediate)
     case 0xaa, 0xab: string(Strings.store[wide])
     case 0xac, 0xad: string(Strings.load[wide])
     case 0xae, 0xaf: string(Strings.scan[wide])
@@ -173,14 +175,24 @@ extension Translator {
         emit(handlers.locked[log2], s: register)
       } else if isCompare {
         let a = rmSource(log2)
-        emit(handlers.slots[log2], d: a, s: register)
+        emitComparison(handlers.slots[log2], isTest: false, log2: log2, d: a, s: register)
       } else {
         modifyRM(log2) { $0.emit(handlers.slots[log2], d: $1, s: register) }
       }
     case 2, 3:
       let source = rmSource(log2)
-      emit(handlers.slots[log2], d: regSlot(log2), s: source)
-    default: emit(handlers.constant[log2], d: Slot.rax, immediate: i.immediate)
+      if isCompare {
+        emitComparison(handlers.slots[log2], isTest: false, log2: log2, d: regSlot(log2), s: source)
+      } else {
+        emit(handlers.slots[log2], d: regSlot(log2), s: source)
+      }
+    default:
+      if isCompare {
+        emitComparison(
+          handlers.constant[log2], isTest: false, log2: log2, d: Slot.rax, immediate: i.immediate)
+      } else {
+        emit(handlers.constant[log2], d: Slot.rax, immediate: i.immediate)
+      }
     }
     return .sequential
   }
@@ -196,7 +208,8 @@ extension Translator {
       emit(handlers.locked[log2], s: Slot.temporary1)
     } else if operation == 7 {
       let a = rmSource(log2)
-      emit(handlers.constant[log2], d: a, immediate: constant)
+      emitComparison(
+        handlers.constant[log2], isTest: false, log2: log2, d: a, immediate: constant)
     } else {
       modifyRM(log2) { $0.emit(handlers.constant[log2], d: $1, immediate: constant) }
     }
@@ -218,7 +231,8 @@ extension Translator {
     switch i.extension3 {
     case 0, 1:
       let a = rmSource(log2)
-      emit(testHandlers.constant[log2], d: a, immediate: i.immediate)
+      emitComparison(
+        testHandlers.constant[log2], isTest: true, log2: log2, d: a, immediate: i.immediate)
     case 2, 3:
       let handlers = i.extension3 == 2 ? notHandlers : negateHandlers
       if i.hasLock {
@@ -465,6 +479,7 @@ extension Translator {
   mutating func conditionalJump(_ condition: UInt8) -> Flow {
     let handlers = isTargetInPage ? conditionalJumps : conditionalFarJumps
     emit(handlers[Int(condition)], immediate: jumpTarget)
+    pairWithComparison(condition: condition)
     return .sequential
   }
 

@@ -32,6 +32,10 @@ struct Translator {
 
   var hasRoom: Bool { count <= capacity - 2 * Self.stepsPerInstruction }
 
+  /// A comparison as the last step of an instruction, which a conditional jump may be paired with: the op's
+  /// number, the kind (as in `comparePairs`) and the width.
+  private var comparison: (op: Int, kind: Int, log2: Int)?
+
   /// Appends the steps of one instruction that lies at `offset` in its page.
   mutating func translate(_ instruction: Instruction, at offset: Int) -> Flow {
     i = instruction
@@ -100,8 +104,21 @@ struct Translator {
     return .ends
   }
 
-  /// Replaces the last step by one that does its work and that of the next instruction too.
-  mutating func lastOp() -> UnsafeMutablePointer<x86_op>? { count > 0 ? ops + (count - 1) : nil }
+  /// Appends a comparison: CMP or TEST, with a slot or a constant.
+  mutating func emitComparison(
+    _ handler: Handler, isTest: Bool, log2: Int, d: UInt8, s: UInt8? = nil, immediate: UInt64 = 0
+  ) {
+    comparison = (count, (isTest ? 2 : 0) + (s == nil ? 1 : 0), log2)
+    emit(handler, d: d, s: s ?? Slot.zero, immediate: immediate)
+  }
+
+  /// Pairs the conditional jump that was just appended with the comparison before it, if there is one.
+  mutating func pairWithComparison(condition: UInt8) {
+    guard let comparison, comparison.op == count - 2,
+      let handler = comparePairs[comparison.kind][comparison.log2][Int(condition)]
+    else { return }
+    ops[comparison.op].run = handler
+  }
 
   // MARK: - Operands
 

@@ -46,6 +46,7 @@ func findInPage(_ cpu: CPU, _ offset: UInt64) -> Op? {
 func link(_ op: Op, to target: Op, _ handler: Handler) {
   let op = UnsafeMutablePointer(mutating: op)
   op.pointee.immediate = UInt64(UInt(bitPattern: target))
+  op.pointee.flags = jumpIsLinked
   op.pointee.run = handler
 }
 

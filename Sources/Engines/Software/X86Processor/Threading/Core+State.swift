@@ -139,7 +139,8 @@ extension Core {
       }
     }
     state.xsave.withUnsafeBytes { loadFXSAVE(cpu, from: $0.baseAddress!) }
-    apic.taskPriority = UInt8(truncatingIfNeeded: state.cr8 & 15)
+    // A saved APIC has the whole priority; CR8 is its upper half.
+    if state.apic == nil { apic.taskPriority = UInt8(truncatingIfNeeded: state.cr8 & 15) }
     setTSCOffset(state.tsc &- clock.now.nanoseconds)
     activity = state.activity
     nmiBlocked = state.events.nmiBlocked
