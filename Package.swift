@@ -17,7 +17,7 @@ let safe =
 let hot =
   common + [
     .unsafeFlags(["-enforce-exclusivity=unchecked", "-Xcc", "-fno-omit-frame-pointer"]),
-    .unsafeFlags(["-O", "-wmo", "-num-threads", "2"], .when(configuration: .debug)),
+    .unsafeFlags(["-O"], .when(configuration: .debug)),
   ]
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -55,7 +55,6 @@ let package = Package(
     // C: header shims, and the state that generated code will touch.
     .target(name: "CHostOS", path: "Sources/C/CHostOS"),
     .target(name: "CProcessor", path: "Sources/C/CProcessor"),
-    .target(name: "CFloat", path: "Sources/C/CFloat"),
 
     // Architecture: facts from the manuals.
     part("Bits", in: "Architecture/Bits", [], common),
@@ -104,7 +103,7 @@ let package = Package(
       "X86Processor", in: "Engines/Software/X86Processor",
       [
         "Bits", "ArchitectureX86", "Work", "Memory", "Board", "Execution", "InterruptControllers",
-        "CProcessor", "CFloat",
+        "CProcessor",
       ], hot),
     part(
       "SoftwareEngine", in: "Engines/Software/SoftwareEngine",
@@ -122,7 +121,8 @@ let package = Package(
         "InterruptControllers", "SoftwareEngine", log,
       ], common),
     .executableTarget(
-      name: "roost", dependencies: ["Monitor", "HostOS", arguments, log],
+      name: "roost",
+      dependencies: ["Monitor", "HostOS", "Streams", "LinuxBoot", "Execution", arguments, log],
       path: "Sources/Commands/roost", swiftSettings: common),
 
     // Tests: the same tree.

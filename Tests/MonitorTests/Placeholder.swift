@@ -1,1 +1,1 @@
-// Replaced by the first file of these tests.
+// The first test takes this place.

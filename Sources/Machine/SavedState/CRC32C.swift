@@ -1,7 +1,7 @@
 /// The Castagnoli cyclic redundancy check, which guards a saved machine against damage.
 ///
 /// - SeeAlso: RFC 3720 §12.1 "HeaderDigest and DataDigest", and its test vectors in §B.4.
-enum CRC32C {
+package enum CRC32C {
   /// The polynomial 0x1EDC6F41, its bits reversed.
   private static let polynomial: UInt32 = 0x82F6_3B78
 
@@ -13,7 +13,7 @@ enum CRC32C {
   }
 
   /// The checksum of a run of bytes.
-  static func checksum(of bytes: ArraySlice<UInt8>) -> UInt32 {
+  package static func checksum(of bytes: ArraySlice<UInt8>) -> UInt32 {
     let table = table
     return ~bytes.reduce(UInt32.max) { remainder, byte in
       remainder >> 8 ^ table[Int(UInt8(truncatingIfNeeded: remainder) ^ byte)]

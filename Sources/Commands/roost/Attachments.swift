@@ -1,0 +1,34 @@
+import HostOS
+import Monitor
+import Streams
+
+/// What the machine's ports are attached to, open from the run's start to its end.
+final class Attachments: Sendable {
+  private let serial: [any HostStream]
+  private let debugConsole: any HostStream
+  /// The terminal, if a port is attached to one.
+  let terminal: TerminalStream?
+
+  init(
+    _ plan: Plan, on loop: EventLoop, _ obey: @escaping @Sendable (ConsoleCommand) -> Void
+  ) throws(HostError) {
+    var serial: [any HostStream] = []
+    for target in plan.serial { serial.append(try target.open(on: loop, obey)) }
+    self.serial = serial
+    debugConsole = try plan.debugConsole.open(on: loop, obey)
+    terminal = serial.lazy.compactMap { $0 as? TerminalStream }.first
+  }
+
+  var backends: PC.Backends { PC.Backends(serial: serial, debugConsole: debugConsole) }
+
+  /// Says something to the person at the terminal, or on standard error if there is none.
+  func show(_ text: String) {
+    if let terminal { terminal.show(text) } else { StandardError.write(text) }
+  }
+
+  /// Waits until what the guest sent has left, and lets go of the host.
+  func close() {
+    for stream in serial { stream.close() }
+    debugConsole.close()
+  }
+}

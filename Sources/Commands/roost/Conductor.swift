@@ -1,0 +1,102 @@
+import HostOS
+import Monitor
+import Streams
+
+/// What somebody outside asks of the machine.
+enum Request: Sendable {
+  case console(ConsoleCommand)
+  case signal(Signal)
+  case graceEnded
+  case snapshotDue
+}
+
+/// Carries out what is asked from outside, one request after another.
+struct Conductor {
+  let machine: VirtualMachine
+  let attached: Attachments
+  let plan: Plan
+  /// Runs out when the guest has had time enough to switch off.
+  let grace: Timer
+  private var hasPressedButton = false
+
+  init(machine: VirtualMachine, attached: Attachments, plan: Plan, grace: Timer) {
+    self.machine = machine
+    self.attached = attached
+    self.plan = plan
+    self.grace = grace
+  }
+
+  /// Answers how the run is to end, if the request settles that in another way than the machine does.
+  mutating func answer(_ request: Request) async -> Ending? {
+    switch request {
+    case .console(let command): await obey(command)
+    case .signal(.interrupt), .signal(.quit), .graceEnded: await machine.stop()
+    case .signal(.terminate), .signal(.hangUp): await terminate()
+    case .signal(.user1):
+      if let path = plan.snapshot { await save(to: path) }
+    case .signal(.resumed):
+      // Whoever stopped the process may have changed the terminal.
+      if Terminal.isRaw { try? Terminal.enterRawMode(.standardInput) }
+    case .snapshotDue: return await saveAndLeave()
+    }
+    return nil
+  }
+
+  private mutating func terminate() async {
+    guard !hasPressedButton else { return await machine.stop() }
+    hasPressedButton = true
+    grace.set(HostClock.now.advanced(by: plan.grace))
+    await machine.pressPowerButton()
+  }
+
+  private func saveAndLeave() async -> Ending? {
+    guard let path = plan.snapshot else { return nil }
+    do {
+      try await machine.save(to: path)
+    } catch is MachineNotOn {
+      return nil
+    } catch {
+      await machine.stop()
+      return .failed(.host, "--snapshot: \(error)")
+    }
+    await machine.stop()
+    return .saved
+  }
+}
+
+// MARK: - From the keyboard
+
+extension Conductor {
+  private func obey(_ command: ConsoleCommand) async {
+    switch command {
+    case .quit: await machine.stop()
+    case .pause:
+      await machine.pause()
+      attached.show("\nPaused; Ctrl-] r goes on.\n")
+    case .resume:
+      await machine.resume()
+      attached.show("\nResumed.\n")
+    case .reset: await machine.reset()
+    case .powerButton: await machine.pressPowerButton()
+    case .nmi: await machine.sendNMI()
+    case .registers:
+      do {
+        attached.show("\n\(try await machine.registers())\n")
+      } catch {
+        attached.show("\nNo registers: \(error).\n")
+      }
+    case .inspect(let path):
+      attached.show(await machine.inspect(path).map { $0 + "\n" } ?? "There is no part \(path).\n")
+    case .save(let path): await save(to: path)
+    }
+  }
+
+  private func save(to path: String) async {
+    do {
+      try await machine.save(to: path)
+      attached.show("Saved to \(path).\n")
+    } catch {
+      attached.show("Not saved: \(error).\n")
+    }
+  }
+}

@@ -1,0 +1,175 @@
+import HostOS
+import LinuxBoot
+import Logging
+import Monitor
+
+extension RunCommand {
+  /// What to do, with every file read and every value checked as far as it can be by itself.
+  func plan() throws -> Plan {
+    // The cheap checks come before the files are read.
+    let engine = try named("--engine", EngineChoice(parsing: machine.engine))
+    let serial = try serialTargets()
+    return try Plan(
+      start: boot.restore == nil ? .powerOn(configuration()) : .restore(restoredPath()),
+      engine: engine, serial: serial,
+      debugConsole: named("--debug-console", SerialTarget(parsing: outlets.debugConsole)),
+      log: logLevel(), grace: graceNanoseconds(), snapshot: conduct.snapshot,
+      snapshotAfter: snapshotDelay())
+  }
+
+  /// Adds the option's name to what is wrong with its value.
+  private func named<Value>(
+    _ option: String, _ value: @autoclosure () throws(ConfigurationError) -> Value
+  ) throws(ConfigurationError) -> Value {
+    do throws(ConfigurationError) {
+      return try value()
+    } catch {
+      throw ConfigurationError("\(option) \(error.subject)", error.reason)
+    }
+  }
+}
+
+// MARK: - What to start
+
+extension RunCommand {
+  private func configuration() throws(ConfigurationError) -> VMConfiguration {
+    VMConfiguration(
+      memory: try named("--memory", MemorySize(parsing: machine.memory ?? "512M")),
+      processors: machine.cpus ?? 1, boot: try bootSource(),
+      debugExitPort: try debugExitPort(), restartsOnReset: !conduct.noReboot)
+  }
+
+  private func bootSource() throws(ConfigurationError) -> VMConfiguration.Boot {
+    switch (boot.kernel, boot.rom) {
+    case (let kernel?, nil): return .kernel(try self.kernel(kernel))
+    case (nil, let rom?):
+      if boot.initrd != nil || boot.cmdline != nil || !boot.module.isEmpty {
+        throw ConfigurationError(
+          "--rom", "Firmware takes no --initrd, --cmdline or --module: leave them out.")
+      }
+      return .rom(try contents("--rom", of: rom))
+    case (nil, nil):
+      throw ConfigurationError(
+        "roost run", "There is nothing to start: give --kernel, --rom or --restore.")
+    case (_?, _?):
+      throw ConfigurationError("--rom", "Give either --kernel or --rom, not both.")
+    }
+  }
+
+  private func kernel(_ path: String) throws(ConfigurationError) -> VMConfiguration.Kernel {
+    var kernel = VMConfiguration.Kernel(
+      image: try contents("--kernel", of: path), commandLine: boot.cmdline ?? "")
+    if let initrd = boot.initrd { kernel.initrd = try contents("--initrd", of: initrd) }
+    for module in boot.module {
+      let parts = module.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      kernel.modules.append(
+        .init(
+          file: try contents("--module", of: String(parts[0])),
+          commandLine: parts.count > 1 ? String(parts[1]) : ""))
+    }
+    if let name = boot.bootProtocol {
+      guard let chosen = BootProtocol(rawValue: name) else {
+        let names = BootProtocol.allCases.map(\.rawValue).joined(separator: ", ")
+        throw ConfigurationError("--boot-protocol \(name)", "Write one of \(names).")
+      }
+      kernel.bootProtocol = chosen
+    }
+    return kernel
+  }
+
+  private func restoredPath() throws(ConfigurationError) -> String {
+    guard boot.kernel == nil, boot.rom == nil, boot.initrd == nil, boot.cmdline == nil,
+      boot.module.isEmpty, machine.memory == nil, machine.cpus == nil, machine.debugExit == nil
+    else {
+      throw ConfigurationError(
+        "--restore",
+        "A saved machine brings its own kernel, memory and processors: leave those options out.")
+    }
+    return boot.restore ?? ""
+  }
+
+  private func contents(_ option: String, of path: String) throws(ConfigurationError) -> [UInt8] {
+    do throws(HostError) {
+      return try HostFile.contents(of: path, limit: 2 << 30)
+    } catch {
+      throw ConfigurationError(
+        "\(option) \(path)", "Roost cannot read the file (\(error.reason)); name one that it can.")
+    }
+  }
+}
+
+// MARK: - Everything else
+
+extension RunCommand {
+  private func debugExitPort() throws(ConfigurationError) -> UInt16? {
+    guard let text = machine.debugExit else { return nil }
+    let number =
+      text.lowercased().hasPrefix("0x") ? UInt16(text.dropFirst(2), radix: 16) : UInt16(text)
+    guard let number, number <= 0xfffc else {
+      throw ConfigurationError(
+        "--debug-exit \(text)", "Write an I/O port, such as 0xf4 or 0x501.")
+    }
+    return number
+  }
+
+  private func serialTargets() throws(ConfigurationError) -> [SerialTarget] {
+    var targets: [SerialTarget] = []
+    for text in outlets.serial {
+      targets.append(try named("--serial", SerialTarget(parsing: text)))
+    }
+    if targets.isEmpty { targets = [.stdio] }
+    guard targets.count <= 4 else {
+      throw ConfigurationError("--serial", "The machine has four serial ports: give at most four.")
+    }
+    guard targets.count(where: { $0 == .stdio }) <= 1 else {
+      throw ConfigurationError(
+        "--serial stdio", "There is one terminal: give stdio to one serial port only.")
+    }
+    return targets + [SerialTarget](repeating: .null, count: 4 - targets.count)
+  }
+
+  private func logLevel() throws(ConfigurationError) -> Logger.Level {
+    guard let level = Logger.Level(rawValue: outlets.log) else {
+      throw ConfigurationError(
+        "--log \(outlets.log)", "Write trace, debug, info, notice, warning or error.")
+    }
+    return level
+  }
+
+  private func graceNanoseconds() throws(ConfigurationError) -> UInt64 {
+    guard (0...86_400).contains(conduct.grace) else {
+      throw ConfigurationError("--grace \(conduct.grace)", "Write seconds, at most a day.")
+    }
+    return UInt64(conduct.grace) * 1_000_000_000
+  }
+
+  private func snapshotDelay() throws(ConfigurationError) -> UInt64? {
+    guard let seconds = conduct.snapshotAfter else { return nil }
+    guard conduct.snapshot != nil else {
+      throw ConfigurationError(
+        "--snapshot-after \(seconds)", "Say where to save the machine: --snapshot FILE.")
+    }
+    guard (0...86_400).contains(seconds) else {
+      throw ConfigurationError("--snapshot-after \(seconds)", "Write seconds, at most a day.")
+    }
+    return UInt64(seconds * 1_000_000_000)
+  }
+}
+
+/// What a run is to do.
+struct Plan: Sendable {
+  enum Start: Sendable {
+    case powerOn(VMConfiguration)
+    case restore(String)
+  }
+  let start: Start
+  let engine: EngineChoice
+  /// By COM port: four.
+  let serial: [SerialTarget]
+  let debugConsole: SerialTarget
+  let log: Logger.Level
+  /// Nanoseconds between the power button and the end.
+  let grace: UInt64
+  let snapshot: String?
+  let snapshotAfter: UInt64?
+}

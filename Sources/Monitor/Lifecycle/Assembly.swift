@@ -1,0 +1,165 @@
+package import ArchitectureX86
+package import Board
+package import Execution
+package import HostOS
+package import Inspection
+package import Logging
+package import Memory
+package import SavedState
+import Work
+
+/// A machine, put together: memory, board, parts, processors. It knows how they are moved;
+/// `VirtualMachine` decides when, and calls what is below one at a time.
+package final class Assembly: Sendable {
+  package let shape: PCShape
+  package let memory: GuestMemory
+  package let clock: GuestClock
+  package let loop: EventLoop
+  package let board: Backplane
+  package let pc: PC
+  package let interrupts: any ProcessorInterrupts
+  package let processors: Processors
+  package let events: AsyncStream<MachineEvent>
+  /// What the machine powers on and resets with; a restored one may have none.
+  private let image: BootImage?
+
+  /// Puts a machine together; `clock` runs on `loop`, and stands.
+  package init(
+    _ shape: PCShape, image: BootImage?, engine: any Engine<X86>, clock: GuestClock,
+    loop: EventLoop, backends: PC.Backends, log: Logger
+  ) throws {
+    self.shape = shape
+    self.image = image
+    self.loop = loop
+    self.clock = clock
+    memory = try GuestMemory(shape.map.regions)
+    board = Backplane(memory: memory, clock: clock, loop: loop, log: log)
+    let partition = try engine.makePartition(
+      PartitionPlan(
+        processors: shape.processors, model: shape.processorModel, clock: clock, loop: loop))
+    try partition.map(memory)
+    guard let interrupts = partition.interruptController else {
+      throw EngineError("the engine brings no local APICs, which a PC needs")
+    }
+    self.interrupts = interrupts
+    let (events, reporting) = AsyncStream.makeStream(of: MachineEvent.self)
+    self.events = events
+    let panel = ControlPanel(reporting)
+    pc = PC(
+      on: board, processors: shape.processors, interrupts: interrupts, control: panel,
+      backends: backends, map: shape.map, debugExitPort: shape.debugExitPort)
+    let processors = try Processors(
+      of: partition, count: shape.processors, ports: board.ports, registers: board.registers
+    ) { reporting.yield($0) }
+    self.processors = processors
+    panel.connect { processors.halt() }
+  }
+}
+
+// MARK: - Running and resting
+
+extension Assembly {
+  /// Lets everything go: parts in order, then time, then the processors.
+  package func resume() {
+    for part in pc.parts { part.component.start() }
+    clock.start()
+    processors.run()
+  }
+
+  /// Brings everything to rest: the processors, then time, then the parts, last first.
+  package func quiesce() async {
+    await processors.rest()
+    await loop.run { [clock] in clock.stop() }
+    let rest = Barrier()
+    for part in pc.parts.reversed() { part.component.stop(rest) }
+    await rest.reached()
+    // What was posted to the loop before is through.
+    await loop.run()
+  }
+
+  /// Ends the processors' threads. Only at rest; for good.
+  package func dismantle() { processors.leave() }
+}
+
+// MARK: - Power-on, reset, restore
+
+extension Assembly {
+  /// How each processor is now. Before anything was loaded: as after power-on.
+  package func processorStates() async throws -> [X86.State] {
+    try await processors.visit { (_, processor) throws(EngineError) in
+      try processor.state(of: .zero)
+    }
+  }
+
+  /// Whether the machine can be reset: it knows what to start with.
+  package var canReset: Bool { image != nil }
+
+  /// Fills memory and sets the processors for the first instruction after power-on or reset.
+  package func load(powerOn: [X86.State]) async throws {
+    guard let image else { return }
+    try image.load(into: memory)
+    try await setStates(
+      powerOn.enumerated().map { image.state(ofProcessor: $0.offset, powerOn: $0.element) })
+  }
+
+  /// Takes all parts back to power-on; then `load` is due.
+  package func resetParts() { for part in pc.parts { part.component.reset() } }
+
+  /// Every part's state, the processors' and the time; RAM is not in it.
+  package func savedTree() async throws -> SavedTree {
+    var tree = SavedTree(machine: PC.kind)
+    tree.parts.append(try SavedPart(name: "shape", schema: PCShape.schema, value: shape))
+    tree.parts.append(try SavedPart(name: "clock", schema: GuestClock.schema, value: clock.saved))
+    for (index, state) in try await processorStates().enumerated() {
+      tree.parts.append(
+        try SavedPart(name: "processor\(index)", schema: X86.State.schema, value: state))
+    }
+    for part in pc.parts { tree.parts.append(try part.component.savedPart(named: part.name)) }
+    return tree
+  }
+
+  /// Takes over what `savedTree` made. After a failure the machine is of no use.
+  package func restore(_ tree: SavedTree) async throws {
+    let states = try (0..<shape.processors).map {
+      try tree.part("processor\($0)").decode(X86.State.self, schema: X86.State.schema)
+    }
+    let parts = try pc.parts.map { part in (part.component, try tree.part(part.name)) }
+    try await setStates(states)
+    for (component, saved) in parts { try component.restore(from: saved) }
+  }
+
+  private func setStates(_ states: [X86.State]) async throws {
+    _ = try await processors.visit { (index, processor) throws(EngineError) in
+      try processor.setState(states[index], of: .zero)
+    }
+  }
+}
+
+extension X86.State {
+  package static let schema = "x86-processor/1"
+}
+
+// MARK: - Looking at it
+
+extension Assembly {
+  package func inspect(_ node: inout Node) {
+    node.field("guestTime", clock.now.nanoseconds)
+    node.child("shape") { $0.reflect(shape) }
+    node.child("buses") { node in
+      node.child("ports") { Self.inspect(board.ports, &$0) }
+      node.child("registers") { Self.inspect(board.registers, &$0) }
+    }
+    node.child("devices") { node in
+      for part in pc.parts { node.child(part.name) { part.component.inspect(&$0) } }
+    }
+  }
+
+  private static func inspect(_ bus: IOBus, _ node: inout Node) {
+    node.field("unanswered", bus.unanswered)
+    for mapping in bus.map {
+      let first = String(mapping.range.lowerBound, radix: 16)
+      let last = String(mapping.range.upperBound - 1, radix: 16)
+      node.field("\(first)-\(last)", "\(type(of: mapping.device)), region \(mapping.region)")
+    }
+  }
+}

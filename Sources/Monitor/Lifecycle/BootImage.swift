@@ -1,0 +1,47 @@
+package import ArchitectureX86
+package import LinuxBoot
+package import Memory
+
+/// What is in memory when a machine powers on, and how its processors start. Applied again at each reset.
+package struct BootImage: Sendable {
+  package let plan: BootPlan
+  package let firmware: PCFirmware?
+
+  /// Plans the start of what the user asked for, in the machine of `map`.
+  package init(_ configuration: VMConfiguration, map: PCAddressMap) throws {
+    switch configuration.boot {
+    case .rom(let bytes):
+      plan = try BootPlan.rom(bytes)
+      firmware = nil
+    case .kernel(let kernel):
+      let request = BootRequest(
+        kernel: kernel.image, initrd: kernel.initrd,
+        modules: kernel.modules.map { .init($0.file, commandLine: $0.commandLine) },
+        commandLine: kernel.commandLine, memoryMap: map.memoryMap,
+        rsdp: PCAddressMap.rootPointer, bootProtocol: kernel.bootProtocol)
+      plan = try BootPlan(request)
+      firmware = PCFirmware(
+        map, processors: configuration.processors, model: configuration.model)
+    }
+  }
+
+  /// Puts everything into memory. Memory that the image says nothing of stays as it is.
+  package func load(into memory: GuestMemory) throws(MemoryFault) {
+    for segment in plan.segments {
+      let end = segment.address + UInt64(segment.bytes.count)
+      try memory.write(Array(segment.bytes), at: GPA(segment.address))
+      try memory.fill(0, at: GPA(end), count: segment.zeroFill)
+    }
+    if case .reset(let rom) = plan.start {
+      try memory.install(rom.bytes, at: GPA(rom.address))
+      try memory.install(Array(rom.shadow), at: GPA(rom.shadowAddress))
+    }
+    for table in firmware?.tables ?? [] { try memory.install(table.bytes, at: table.address) }
+  }
+
+  /// The state in which a processor starts; all but the first as after power-on.
+  package func state(ofProcessor index: Int, powerOn: X86.State) -> X86.State {
+    guard index == 0, case .entry(let entry) = plan.start else { return powerOn }
+    return X86.State(entering: entry, from: powerOn)
+  }
+}

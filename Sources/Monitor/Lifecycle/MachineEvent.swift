@@ -1,0 +1,13 @@
+package import Execution
+
+/// What a running machine wants its owner to know.
+package enum MachineEvent: Sendable {
+  /// The guest pulsed the reset line.
+  case reset
+  case powerOff
+  /// The guest asked for S`state`.
+  case sleep(Int)
+  case debugExit(UInt32)
+  case tripleFault(processor: Int)
+  case failed(processor: Int, EngineError)
+}

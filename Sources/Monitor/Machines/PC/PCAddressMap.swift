@@ -1,0 +1,98 @@
+package import LinuxBoot
+package import Memory
+
+/// Where everything lies in a PC's physical address space. The map follows from the amount of RAM and
+/// the size of the ROM alone, so that the same machine always has the same map.
+///
+///     0000_0000  RAM, 640 KiB
+///     000e_0000  ROM, 128 KiB: tables for the guest, or the end of the firmware
+///     0010_0000  RAM, as far as it goes; its last 64 KiB hold the ACPI tables
+///     b000_0000  PCI configuration space (ECAM), 256 MiB
+///     c000_0000  PCI memory
+///     fec0_0000  I/O APIC, HPET (fed0_0000), local APICs (fee0_0000)
+///     ff00_0000  ROM, up to 16 MiB, ends at 4 GiB
+///   1_0000_0000  the rest of the RAM
+///  80_0000_0000  PCI memory, 64-bit
+package struct PCAddressMap: Sendable, Equatable {
+  package let memory: UInt64
+  /// The bytes of firmware below 4 GiB; zero without firmware.
+  package let romSize: UInt64
+
+  /// - Parameter memory: a multiple of the page size, of at least 1 MiB + the table area, and such that
+  ///   it ends below `pciHighMemory`.
+  package init(memory: UInt64, romSize: UInt64 = 0) {
+    self.memory = memory
+    self.romSize = romSize
+  }
+
+  package static let baseMemoryEnd: UInt64 = 0xa_0000
+  package static let lowROM: Range<UInt64> = 0xe_0000..<0x10_0000
+  package static let extendedMemory: UInt64 = 0x10_0000
+  package static let lowMemoryLimit: UInt64 = 0xb000_0000
+  package static let pciConfiguration: Range<UInt64> = 0xb000_0000..<0xc000_0000
+  package static let pciMemory: ClosedRange<UInt32> = 0xc000_0000...0xfebf_ffff
+  package static let ioAPIC: Range<UInt64> = 0xfec0_0000..<0xfec0_1000
+  package static let hpet: Range<UInt64> = 0xfed0_0000..<0xfed0_0400
+  package static let localAPIC: Range<UInt64> = 0xfee0_0000..<0xfee0_1000
+  package static let fourGiB: UInt64 = 0x1_0000_0000
+  package static let pciHighMemory: ClosedRange<UInt64> = 0x80_0000_0000...0xff_ffff_ffff
+
+  /// What the guest is told about the extended BIOS data area, which no BIOS of ours uses.
+  private static let extendedDataArea: Range<UInt64> = 0x9_fc00..<0xa_0000
+  private static let acpiTableSize: UInt64 = 0x1_0000
+
+  package static let minimumMemory: UInt64 = 8 << 20
+  package static let maximumMemory: UInt64 = pciHighMemory.lowerBound - (1 << 30)
+
+  /// RAM below 4 GiB: up to here.
+  package var lowMemoryEnd: UInt64 { min(memory, Self.lowMemoryLimit) }
+
+  /// RAM above 4 GiB; empty if it all fits below.
+  package var highMemory: Range<UInt64> {
+    Self.fourGiB..<Self.fourGiB + (memory - lowMemoryEnd)
+  }
+
+  /// Where the ACPI tables are put.
+  package var acpiTables: Range<UInt64> { lowMemoryEnd - Self.acpiTableSize..<lowMemoryEnd }
+
+  /// Where the tables are put that guests look for: MP 1.4 §4, SMBIOS 3.3 §5.2, ACPI 6.5 §5.2.5.1.
+  package static let rootPointer: UInt64 = 0xe_0000
+  package static let smbios: Range<UInt64> = 0xf_0000..<0xf_8000
+  package static let multiProcessor: Range<UInt64> = 0xf_8000..<0x10_0000
+
+  /// The regions of guest memory.
+  package var regions: [GuestMemory.Region] {
+    var regions = [
+      region(0..<Self.baseMemoryEnd), region(Self.lowROM, .rom),
+      region(Self.extendedMemory..<lowMemoryEnd),
+    ]
+    if romSize > 0 { regions.append(region(Self.fourGiB - romSize..<Self.fourGiB, .rom)) }
+    if !highMemory.isEmpty { regions.append(region(highMemory)) }
+    return regions
+  }
+
+  /// The memory map that the guest is handed.
+  package var memoryMap: [MemoryRange] {
+    var map = [
+      range(0..<Self.extendedDataArea.lowerBound, .usable),
+      range(Self.extendedDataArea, .reserved),
+      range(Self.lowROM, .reserved),
+      range(Self.extendedMemory..<acpiTables.lowerBound, .usable),
+      range(acpiTables, .reserved),
+      range(Self.pciConfiguration, .reserved),
+    ]
+    if !highMemory.isEmpty { map.append(range(highMemory, .usable)) }
+    return map
+  }
+
+  private func region(
+    _ range: Range<UInt64>, _ kind: GuestMemory.Region.Kind = .ram
+  ) -> GuestMemory.Region {
+    GuestMemory.Region(
+      start: GPA(range.lowerBound), count: range.upperBound - range.lowerBound, kind: kind)
+  }
+
+  private func range(_ range: Range<UInt64>, _ kind: MemoryRange.Kind) -> MemoryRange {
+    MemoryRange(start: range.lowerBound, size: range.upperBound - range.lowerBound, kind: kind)
+  }
+}

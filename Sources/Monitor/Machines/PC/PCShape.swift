@@ -1,0 +1,55 @@
+package import ArchitectureX86
+
+/// What of a PC its guest can tell, and what a saved one must be restored into.
+package struct PCShape: Codable, Sendable, Equatable {
+  package var processors: Int
+  package var memory: UInt64
+  /// The name of the processor model.
+  package var model: String
+  package var romSize: UInt64
+  package var debugExitPort: UInt16?
+
+  package static let schema = "pc-shape/1"
+  package static let maximumProcessors = 64
+
+  /// Checks what the user asks for.
+  package init(_ configuration: VMConfiguration) throws(ConfigurationError) {
+    processors = configuration.processors
+    memory = configuration.memory.bytes
+    model = configuration.model.name
+    debugExitPort = configuration.debugExitPort
+    romSize = if case .rom(let bytes) = configuration.boot { UInt64(bytes.count) } else { 0 }
+    if let problem { throw problem }
+  }
+
+  /// What no PC can be, if it is that. A shape from a file is checked like one from the user.
+  package var problem: ConfigurationError? {
+    if !(1...Self.maximumProcessors).contains(processors) {
+      return ConfigurationError(
+        "--cpus \(processors)", "Write a number from 1 to \(Self.maximumProcessors).")
+    }
+    let size = MemorySize(bytes: memory)
+    if memory < PCAddressMap.minimumMemory || memory > PCAddressMap.maximumMemory {
+      return ConfigurationError(
+        "--memory \(size)",
+        "Write an amount from \(MemorySize(bytes: PCAddressMap.minimumMemory)) to "
+          + "\(MemorySize(bytes: PCAddressMap.maximumMemory)).")
+    }
+    if memory % 4096 != 0 {
+      return ConfigurationError("--memory \(size)", "Write whole pages: a multiple of 4K.")
+    }
+    if romSize % 4096 != 0 || romSize > 16 << 20 {
+      return ConfigurationError("--rom", "The file must be whole pages of 4 KiB, at most 16 MiB.")
+    }
+    if X86.CPUModel.all.allSatisfy({ $0.name != model }) {
+      return ConfigurationError("--cpu \(model)", "There is no such processor model.")
+    }
+    return nil
+  }
+
+  package var map: PCAddressMap { PCAddressMap(memory: memory, romSize: romSize) }
+
+  package var processorModel: X86.CPUModel {
+    X86.CPUModel.all.first { $0.name == model } ?? .x86_64v2
+  }
+}
