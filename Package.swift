@@ -17,7 +17,7 @@ let safe =
 let hot =
   common + [
     .unsafeFlags(["-enforce-exclusivity=unchecked", "-Xcc", "-fno-omit-frame-pointer"]),
-    .unsafeFlags(["-O"], .when(configuration: .debug)),
+    .unsafeFlags(["-O", "-wmo", "-num-threads", "2"], .when(configuration: .debug)),
   ]
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -55,6 +55,7 @@ let package = Package(
     // C: header shims, and the state that generated code will touch.
     .target(name: "CHostOS", path: "Sources/C/CHostOS"),
     .target(name: "CProcessor", path: "Sources/C/CProcessor"),
+    .target(name: "CFloat", path: "Sources/C/CFloat"),
 
     // Architecture: facts from the manuals.
     part("Bits", in: "Architecture/Bits", [], common),
@@ -103,7 +104,7 @@ let package = Package(
       "X86Processor", in: "Engines/Software/X86Processor",
       [
         "Bits", "ArchitectureX86", "Work", "Memory", "Board", "Execution", "InterruptControllers",
-        "CProcessor",
+        "CProcessor", "CFloat",
       ], hot),
     part(
       "SoftwareEngine", in: "Engines/Software/SoftwareEngine",

@@ -112,6 +112,17 @@ import Work
     #expect(pins.rises(10) == 12)
   }
 
+  @Test func `a guest that writes a periodic comparator once has value and period alike`() {
+    write(10 << 9 | 1 << 6 | 1 << 3 | 4, 0x100)
+    write(30_000, 0x108)
+    #expect(read(0x100) & 1 << 6 == 0)
+    write(1, 0x10)
+    tick(30_000)
+    #expect(read(0x108) == 60_000)
+    tick(30_000)
+    #expect(pins.rises(10) == 2)
+  }
+
   @Test func `the shortest period cannot flood the host`() {
     write(10 << 9 | 1 << 6 | 1 << 3 | 4, 0x100)
     write(1, 0x108)

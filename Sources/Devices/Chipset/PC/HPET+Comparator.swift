@@ -88,15 +88,15 @@ extension HPET.Comparator {
     checked = counter
   }
 
-  /// §2.3.9.2.2: in periodic mode a write sets the period, unless VAL_SET asks for the value.
+  /// §2.3.9.2.2: in periodic mode the period is what was last written; VAL_SET makes that write set the
+  /// value as well, and then clears itself.
   mutating func write(_ data: UInt64, lanes: UInt64, counter: UInt64) {
-    if configuration.isPeriodic, !configuration.setsValue {
-      period = (period & ~lanes | data) & mask
-    } else {
+    if configuration.isPeriodic { period = (period & ~lanes | data) & mask }
+    if !configuration.isPeriodic || configuration.setsValue {
       value = (value & ~lanes | data) & mask
       checked = counter &- 1
     }
-    if lanes & 0xffff_ffff != 0 { configuration.setsValue = false }
+    configuration.setsValue = false
   }
 
   init(_ saved: HPET.Saved.Comparator, routes: UInt32) throws(RestoreError) {

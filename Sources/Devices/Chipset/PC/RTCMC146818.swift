@@ -10,7 +10,7 @@ package import Work
 /// off by. Nothing runs here but an alarm for the next interrupt; a machine reset leaves time and
 /// memory alone, as the battery does.
 ///
-/// - SeeAlso: Motorola *MC146818* data sheet (ADI-856, 1984).
+/// - SeeAlso: Motorola *MC146818 Real-Time Clock plus RAM* data sheet.
 /// - SeeAlso: Intel *82371AB (PIIX4)* data sheet (290562), "RTC Registers", for the second bank.
 package final class RTCMC146818 {
   // Wiring: fixed for the life of the device.

@@ -1,0 +1,1 @@
+#include "CFloat.h"
