@@ -5,7 +5,7 @@ import Testing
 /// Each instruction's register form, run by the host's processor and by ours on thousands of operands.
 @Suite(.enabled(if: hostIsX86, "compares with the host's own processor, which must be an x86"))
 struct VectorDifferentialTests {
-  @Test(arguments: VectorInstructions.all)
+  @Test(arguments: VectorInstructions.all + VectorInstructions.extensions)
   func `agrees with the host`(group: VectorInstructions) throws {
     for code in group.codes {
       for immediate in group.immediates {
@@ -107,6 +107,42 @@ struct VectorInstructions: CustomTestStringConvertible, Sendable {
     .init(
       "conversions of quadwords", prefixes: [[0xf2, 0x48], [0xf3, 0x48]], [0x2a, 0x2c, 0x2d],
       float: true),
+  ]
+
+  /// SSSE3, SSE4.1 and SSE4.2.
+  static let extensions: [VectorInstructions] = [
+    .init(
+      "SSSE3, XMM and MMX", prefixes: [[], [0x66]], map: [0x0f, 0x38],
+      Array(0x00...0x0b) + [0x1c, 0x1d, 0x1e]),
+    .init(
+      "SSE4 integers", prefixes: [[0x66]], map: [0x0f, 0x38],
+      [0x10, 0x14, 0x15, 0x17, 0x28, 0x29, 0x2b] + Array(0x37...0x41)),
+    .init(
+      "widening", prefixes: [[0x66]], map: [0x0f, 0x38],
+      Array(0x20...0x25) + Array(0x30...0x35)),
+    .init(
+      "checksums of bytes and words", prefixes: [[0xf2], [0x66, 0xf2]], map: [0x0f, 0x38],
+      [0xf0, 0xf1]),
+    .init("checksums of quadwords", prefixes: [[0xf2, 0x48]], map: [0x0f, 0x38], [0xf0, 0xf1]),
+    .init(
+      "rounding", prefixes: [[0x66]], map: [0x0f, 0x3a], Array(0x08...0x0b), float: true,
+      immediates: Array(0...31)),
+    .init(
+      "alignment", prefixes: [[], [0x66]], map: [0x0f, 0x3a], [0x0f],
+      immediates: Array(0...255)),
+    .init(
+      "SSE4 by immediate", prefixes: [[0x66]], map: [0x0f, 0x3a],
+      [0x0c, 0x0d, 0x0e, 0x14, 0x15, 0x16, 0x17, 0x20, 0x21, 0x22, 0x42],
+      immediates: Array(0...255)),
+    .init(
+      "quadword elements", prefixes: [[0x66, 0x48]], map: [0x0f, 0x3a], [0x16, 0x22],
+      immediates: Array(0...255)),
+    .init(
+      "dot products", prefixes: [[0x66]], map: [0x0f, 0x3a], [0x40, 0x41], float: true,
+      immediates: Array(0...255)),
+    .init(
+      "strings", prefixes: [[0x66], [0x66, 0x48]], map: [0x0f, 0x3a], Array(0x60...0x63),
+      immediates: Array(0...255)),
   ]
 
   private static var shifts: VectorInstructions {

@@ -72,8 +72,8 @@ enum MMX {
   }
 
   /// PSHUFW on the stand-ins.
-  static let shuffleWords: Handler = { cpu, op in
-    lanes(cpu, op) { (_: Quadwords, b, order) in Quadwords(X86Processor.shuffleWords(b.x, order), 0)
+  static let shuffle: Handler = { cpu, op in
+    lanes(cpu, op) { (_: Quadwords, b, order) in Quadwords(shuffleWords(b.x, order), 0)
     }
   }
 }
@@ -106,7 +106,7 @@ extension Translator {
       return .sequential
     case 0x7f: return moveFromMMX(quadword: true)
     case 0xe7: return i.isMemory ? moveFromMMX(quadword: true) : nil
-    case 0x70: return mmx(MMX.shuffleWords, immediate: i.immediate & 0xff)
+    case 0x70: return mmx(MMX.shuffle, immediate: i.immediate & 0xff)
     case 0x71...0x73: return mmxShift()
     case 0xc4: return mmxInsertWord()
     case 0xc5: return mmxToGeneral(elementExtractions[1], immediate: i.immediate & 3)
