@@ -43,7 +43,7 @@ extension Core {
       let isTraced = cpu.pointee.system_flags & X86.Flags.trap != 0
       cpu.pointee.interrupt_shadow = 0
       cpu.pointee.exit = LeaveReason.lookUp
-      if let op = isTraced ? decodeOne() : jumpEntry() ?? lookUp() { op.pointee.run(cpu, op) }
+      if let op = isTraced ? decodeOne() : lookUp() { op.pointee.run(cpu, op) }
       switch cpu.pointee.exit {
       case LeaveReason.exception:
         statistics.exceptions &+= 1
@@ -60,21 +60,6 @@ extension Core {
       }
       if _slowPath(isTraced), !trap() { return .tripleFault(.zero) }
     }
-  }
-
-  /// The op at `rip`, if the jump cache knows it.
-  @inline(__always)
-  private func jumpEntry() -> Op? {
-    let rip = cpu.pointee.rip
-    let entry =
-      cpu.pointee.jumps
-      + Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
-    guard entry.pointee.rip == rip,
-      entry.pointee.key == cpu.pointee.code_key
-        || entry.pointee.key == cpu.pointee.code_key_global
-    else { return nil }
-    cpu.pointee.page_base = rip & ~pageMask
-    return entry.pointee.op
   }
 
   /// The single-step trap behind an instruction: SDM Vol. 3B §17.3.1.4.
