@@ -39,18 +39,22 @@ extension Core {
       tsc: timeStampCounter, activity: activity, events: events, apic: apic.save())
   }
 
-  private static let plainMSRs: [(UInt32, any WritableKeyPath<x86_cpu, UInt64> & Sendable)] = [
-    (X86.MSR.sysenterCS, \.sysenter_cs), (X86.MSR.sysenterESP, \.sysenter_esp),
-    (X86.MSR.sysenterEIP, \.sysenter_eip), (X86.MSR.miscEnable, \.misc_enable),
-    (X86.MSR.pageAttributeTable, \.pat), (X86.MSR.star, \.star), (X86.MSR.lstar, \.lstar),
-    (X86.MSR.cstar, \.cstar), (X86.MSR.syscallMask, \.syscall_mask),
-    (X86.MSR.kernelGSBase, \.kernel_gs_base), (X86.MSR.tscAux, \.tsc_aux),
+  /// The registers that a saved state holds by index, apart from those that are only kept.
+  private static let plainMSRs: [UInt32] = [
+    X86.MSR.sysenterCS, X86.MSR.sysenterESP, X86.MSR.sysenterEIP, X86.MSR.miscEnable,
+    X86.MSR.pageAttributeTable, X86.MSR.star, X86.MSR.lstar, X86.MSR.cstar,
+    X86.MSR.syscallMask, X86.MSR.kernelGSBase, X86.MSR.tscAux,
   ]
 
   private var savedMSRs: [X86.MSRValue] {
-    Self.plainMSRs.map { X86.MSRValue(index: $0.0, value: cpu.pointee[keyPath: $0.1]) }
-      + [X86.MSRValue(index: X86.MSR.tscAdjust, value: tscAdjust)]
-      + storedMSRs.sorted { $0.key < $1.key }.map { X86.MSRValue(index: $0.key, value: $0.value) }
+    var saved = [X86.MSRValue(index: X86.MSR.tscAdjust, value: tscAdjust)]
+    for index in Self.plainMSRs {
+      if let value = try? readMSR(index) { saved.append(.init(index: index, value: value)) }
+    }
+    for (index, value) in storedMSRs.sorted(by: { $0.key < $1.key }) {
+      saved.append(.init(index: index, value: value))
+    }
+    return saved
   }
 
   /// The XSAVE area in standard form with x87 and SSE state: SDM Vol. 1 §13.4.
@@ -130,12 +134,11 @@ extension Core {
     storedMSRs = [:]
     tscAdjust = 0
     for msr in state.msrs {
-      if let plain = Self.plainMSRs.first(where: { $0.0 == msr.index }) {
-        cpu.pointee[keyPath: plain.1] = msr.value
-      } else if msr.index == X86.MSR.tscAdjust {
+      if msr.index == X86.MSR.tscAdjust {
         tscAdjust = msr.value
       } else {
-        storedMSRs[msr.index] = msr.value
+        // What this model has not, or a value it does not take, is left as it is.
+        try? writeMSR(msr.index, msr.value)
       }
     }
     state.xsave.withUnsafeBytes { loadFXSAVE(cpu, from: $0.baseAddress!) }

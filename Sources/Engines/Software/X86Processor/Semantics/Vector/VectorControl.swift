@@ -133,7 +133,8 @@ func storeFXSAVE(_ cpu: CPU, to bytes: UnsafeMutableRawPointer, wide: Bool = tru
   cpu.x87.pointee.storeFXSAVE(to: bytes, wide: wide)
   bytes.storeBytes(of: cpu.pointee.mxcsr, toByteOffset: SaveArea.mxcsr, as: UInt32.self)
   bytes.storeBytes(of: MXCSR.valid, toByteOffset: SaveArea.mxcsrMask, as: UInt32.self)
-  (bytes + SaveArea.vectors).copyMemory(from: cpu.vector(0), byteCount: 256)
+  let vectors: UnsafeMutableRawPointer = cpu.vector(0)
+  (bytes + SaveArea.vectors).copyMemory(from: vectors, byteCount: 256)
 }
 
 /// Takes over an FXSAVE area, whose MXCSR has no reserved bits set.
