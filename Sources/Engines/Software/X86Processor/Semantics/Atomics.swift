@@ -146,7 +146,7 @@ func compareExchangeSlots<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
   if old == accumulator {
     cpu.set(op.pointee.destination, cpu.get(op.pointee.source, T.self))
   } else {
-    cpu.set(op.pointee.destination, old)
+    // A 32-bit destination keeps its upper half: nothing is written to it.
     cpu.set(Slot.rax, old)
   }
   return next(cpu, op)
