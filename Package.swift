@@ -173,6 +173,7 @@ let package = Package(
       [
         "Kit", "Monitor", "Board", "Work", "Memory",
         "SavedState", "Inspection", "Execution", "SoftwareEngine", "Chipset", "PCI", "Streams",
+        "HostOS", "ArchitectureX86", "LinuxBoot", log,
       ]),
     tests("GuestTests", in: "Guests", ["Kit", "Monitor", "HostOS"]),
   ],

@@ -27,6 +27,7 @@ extension X86.State {
     cr4 = entry.cr4
     efer = entry.efer
     activity = .active
+    apic = nil  // as firmware leaves it
   }
 }
 
