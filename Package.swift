@@ -175,6 +175,7 @@ let package = Package(
         "SavedState", "Inspection", "Execution", "SoftwareEngine", "Chipset", "PCI", "Streams",
         "HostOS", "ArchitectureX86", "LinuxBoot", log,
       ]),
+    tests("CommandTests", in: "Commands", ["roost", "Monitor", "HostOS", "Streams", "LinuxBoot", arguments]),
     tests("GuestTests", in: "Guests", ["Kit", "Monitor", "HostOS"]),
   ],
   cLanguageStandard: .gnu17
