@@ -1,6 +1,9 @@
 import ArchitectureX86
 import CProcessor
 
+// Each handler leaves the work to a function that is not inlined into it: variables whose address is taken would
+// keep the handler from ending in a jump.
+
 // Instructions with LOCK, and those that compare or exchange with memory: real atomic operations on the
 // host's memory. Across a page end or on a device they are not atomic; no guest relies on that.
 
@@ -60,7 +63,15 @@ func atomicUpdateSlow<T: Width>(
 func lockedBinary<A: Addressing, O: BinaryOperation, T: Width>(
   _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
 ) {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  guard lockedBinaryWork(A.self, O.self, T.self, cpu, op) else { return }
+  return next(cpu, op)
+}
+
+@inline(never)
+private func lockedBinaryWork<A: Addressing, O: BinaryOperation, T: Width>(
+  _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
+) -> Bool {
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return false }
   let b = cpu.get(op.pointee.source, T.self)
   // ADC and SBB read the carry at every attempt.
   let flags = (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta)
@@ -70,63 +81,87 @@ func lockedBinary<A: Addressing, O: BinaryOperation, T: Width>(
   }
   guard old != nil else {
     (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta) = flags
-    return
+    return false
   }
-  return next(cpu, op)
+  return true
 }
 
 @inline(__always)
 func lockedUnary<A: Addressing, O: UnaryOperation, T: Width>(
   _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
 ) {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  guard lockedUnaryWork(A.self, O.self, T.self, cpu, op) else { return }
+  return next(cpu, op)
+}
+
+@inline(never)
+private func lockedUnaryWork<A: Addressing, O: UnaryOperation, T: Width>(
+  _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
+) -> Bool {
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return false }
   let flags = (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta)
-  let old = atomicUpdate(cpu, op, address) { (old: T) in
+  return atomicUpdate(cpu, op, address) { (old: T) in
     (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta) = flags
     return O.apply(cpu, old)
-  }
-  guard old != nil else { return }
-  return next(cpu, op)
+  } != nil
 }
 
 // MARK: - XCHG, XADD, CMPXCHG
 
 @inline(__always)
 func exchangeMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
+  guard exchangeMemoryWork(T.self, cpu, op) else { return }
+  return next(cpu, op)
+}
+
+@inline(never)
+private func exchangeMemoryWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
   let size = MemoryLayout<T>.size
-  guard let address = Segmented.linear(cpu, op, size) else { return }
+  guard let address = Segmented.linear(cpu, op, size) else { return false }
   let value = cpu.get(op.pointee.source, T.self)
   if let host = atomicPointer(cpu, op, address, size) {
     cpu.set(op.pointee.source, T.exchange(host, value))
-    return next(cpu, op)
+    return true
   }
-  guard let old = atomicUpdateSlow(cpu, op, address, { (_: T) in value }) else { return }
+  guard let old = atomicUpdateSlow(cpu, op, address, { (_: T) in value }) else { return false }
   cpu.set(op.pointee.source, old)
-  return next(cpu, op)
+  return true
 }
 
 @inline(__always)
 func exchangeAddMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  guard exchangeAddMemoryWork(T.self, cpu, op) else { return }
+  return next(cpu, op)
+}
+
+@inline(never)
+private func exchangeAddMemoryWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return false }
   let value = cpu.get(op.pointee.source, T.self)
-  guard let old = atomicUpdate(cpu, op, address, { (old: T) in old &+ value }) else { return }
+  guard let old = atomicUpdate(cpu, op, address, { (old: T) in old &+ value }) else { return false }
   _ = Add.apply(cpu, old, value)
   cpu.set(op.pointee.source, old)
-  return next(cpu, op)
+  return true
 }
 
 @inline(__always)
 func compareExchangeMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  guard compareExchangeMemoryWork(T.self, cpu, op) else { return }
+  return next(cpu, op)
+}
+
+@inline(never)
+private func compareExchangeMemoryWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return false }
   let expected = cpu.get(Slot.rax, T.self)
   let desired = cpu.get(op.pointee.source, T.self)
   // The destination is written in either case: SDM Vol. 2A, CMPXCHG.
   guard
     let old = atomicUpdate(cpu, op, address, { (old: T) in old == expected ? desired : old })
-  else { return }
+  else { return false }
   _ = Subtract.apply(cpu, expected, old)
   if old != expected { cpu.set(Slot.rax, old) }
-  return next(cpu, op)
+  return true
 }
 
 @inline(__always)
@@ -176,7 +211,13 @@ enum Exchanges {
 
   /// CMPXCHG8B.
   static let compare8Bytes: Handler = { cpu, op in
-    guard let address = Segmented.linear(cpu, op, 8) else { return }
+    guard compare8BytesWork(cpu, op) else { return }
+    return next(cpu, op)
+  }
+
+  @inline(never)
+  private static func compare8BytesWork(_ cpu: CPU, _ op: Op) -> Bool {
+    guard let address = Segmented.linear(cpu, op, 8) else { return false }
     let expected = cpu.get(Slot.rax, UInt32.self)
     let expectedHigh = cpu.get(Slot.rdx, UInt32.self)
     let both = UInt64(expectedHigh) &<< 32 | UInt64(expected)
@@ -184,25 +225,32 @@ enum Exchanges {
       UInt64(cpu.get(Slot.rcx, UInt32.self)) &<< 32 | UInt64(cpu.get(Slot.rbx, UInt32.self))
     guard
       let old = atomicUpdate(cpu, op, address, { (old: UInt64) in old == both ? desired : old })
-    else { return }
+    else { return false }
     cpu.setZeroAlone(old == both)
     if old != both {
       cpu.set(Slot.rax, UInt32(truncatingIfNeeded: old))
       cpu.set(Slot.rdx, UInt32(truncatingIfNeeded: old &>> 32))
     }
-    return next(cpu, op)
+    return true
   }
 
   /// CMPXCHG16B: the operand must be aligned.
   static let compare16Bytes: Handler = { cpu, op in
-    guard let address = Segmented.linear(cpu, op, 16) else { return }
+    guard compare16BytesWork(cpu, op) else { return }
+    return next(cpu, op)
+  }
+
+  @inline(never)
+  private static func compare16BytesWork(_ cpu: CPU, _ op: Op) -> Bool {
+    guard let address = Segmented.linear(cpu, op, 16) else { return false }
     guard address & 15 == 0 else {
-      return raise(cpu, op, X86.Exception.generalProtection, code: 0)
+      raise(cpu, op, X86.Exception.generalProtection, code: 0)
+      return false
     }
     var host = atomicPointer(cpu, op, address, 16)
     var page: Int?
     if host == nil {
-      guard prepareModify(cpu, op, address, 8) else { return }
+      guard prepareModify(cpu, op, address, 8) else { return false }
       if let found = cpu.core({ $0.hostForWriting(address, 16) }) {
         host = found.0
         page = found.1
@@ -211,7 +259,7 @@ enum Exchanges {
     guard let host else {
       // 16 bytes of a device or of ROM: nothing there compares equal.
       cpu.setZeroAlone(false)
-      return next(cpu, op)
+      return true
     }
     var expected = (cpu.rax, cpu.rdx)
     var desired = (cpu.rbx, cpu.rcx)
@@ -230,7 +278,7 @@ enum Exchanges {
       cpu.rax = expected.0
       cpu.rdx = expected.1
     }
-    return next(cpu, op)
+    return true
   }
 }
 

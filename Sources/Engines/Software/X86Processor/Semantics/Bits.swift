@@ -46,15 +46,21 @@ let bitTestsByConstant: [Handler] = [
 /// With LOCK. `displacement`-free: the address is in temporary 2, the bit number in temporary 1.
 @inline(__always)
 func lockedBitTest<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return }
+  guard lockedBitTestWork(T.self, cpu, op) else { return }
+  return next(cpu, op)
+}
+
+@inline(never)
+private func lockedBitTestWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return false }
   let index = cpu.get(op.pointee.source, UInt64.self) & (T.bits &- 1)
   let bit: T = 1 &<< T(truncatingIfNeeded: index)
   let change = BitChange(rawValue: op.pointee.detail) ?? .none
   guard let old = atomicUpdate(cpu, op, address, { (old: T) in change.apply(old, bit) }) else {
-    return
+    return false
   }
   cpu.setCarryAlone(old & bit != 0)
-  return next(cpu, op)
+  return true
 }
 
 let lockedBitTests: [Handler] = [

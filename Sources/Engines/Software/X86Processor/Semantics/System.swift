@@ -5,16 +5,20 @@ import CProcessor
 // Instructions that change the processor's mode, its tables or its address space: SDM Vol. 2. Each leaves to
 // the run loop, which looks at everything anew; they are rare.
 
+/// What an instruction does. It captures nothing: a captured variable would live in the handler's frame, which
+/// then could not end in a jump, and the stack would grow with every such instruction.
+typealias SystemWork = (Core, Op) throws(Fault) -> Void
+
 /// Carries out an instruction that may fault; the next one follows.
 @inline(__always)
-func system(_ cpu: CPU, _ op: Op, _ body: (Core) throws(Fault) -> Void) {
+func system(_ cpu: CPU, _ op: Op, _ body: SystemWork) {
   guard perform(cpu, op, body) else { return }
   return next(cpu, op)
 }
 
 /// Carries out an instruction that may fault, then leaves to the run loop at the next instruction.
 @inline(__always)
-func systemThenLeave(_ cpu: CPU, _ op: Op, _ body: (Core) throws(Fault) -> Void) {
+func systemThenLeave(_ cpu: CPU, _ op: Op, _ body: SystemWork) {
   let following = cpu.codeAddress(cpu.nextRIP(of: op))
   guard perform(cpu, op, body) else { return }
   cpu.pointee.rip = following
@@ -23,17 +27,17 @@ func systemThenLeave(_ cpu: CPU, _ op: Op, _ body: (Core) throws(Fault) -> Void)
 
 /// Carries out a far transfer, which sets `rip` itself.
 @inline(__always)
-func transfer(_ cpu: CPU, _ op: Op, _ body: (Core) throws(Fault) -> Void) {
+func transfer(_ cpu: CPU, _ op: Op, _ body: SystemWork) {
   guard perform(cpu, op, body) else { return }
   cpu.pointee.exit = LeaveReason.stateChange
 }
 
-@inline(__always)
-private func perform(_ cpu: CPU, _ op: Op, _ body: (Core) throws(Fault) -> Void) -> Bool {
+@inline(never)
+private func perform(_ cpu: CPU, _ op: Op, _ body: SystemWork) -> Bool {
   cpu.pointee.rip = cpu.rip(of: op)
   return cpu.core { core in
     do throws(Fault) {
-      try body(core)
+      try body(core, op)
       return true
     } catch {
       raise(cpu, op, error.vector, code: error.code)
@@ -122,7 +126,8 @@ enum SystemInstructions {
   static let interrupt: Handler = { cpu, op in
     let vector = UInt8(truncatingIfNeeded: op.pointee.immediate)
     if op.pointee.detail == 1, !cpu.overflowFlag { return next(cpu, op) }
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       if core.cpu.isVirtual8086, op.pointee.detail == 0,
         cpu.pointee.system_flags & X86.Flags.ioPrivilege != X86.Flags.ioPrivilege
       {
@@ -133,7 +138,8 @@ enum SystemInstructions {
   }
 
   static let interruptReturn: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.interruptReturn(log2: Int(op.pointee.detail))
     }
   }
@@ -142,14 +148,16 @@ enum SystemInstructions {
 
   /// To the selector in `displacement` and the offset in `immediate`; `detail` is the operand size.
   static let farJump: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.farJump(
         UInt16(truncatingIfNeeded: op.pointee.displacement), op.pointee.immediate)
     }
   }
 
   static let farCall: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.farCall(
         UInt16(truncatingIfNeeded: op.pointee.displacement), op.pointee.immediate,
         log2: Int(op.pointee.detail), returnTo: cpu.nextRIP(of: op))
@@ -158,13 +166,15 @@ enum SystemInstructions {
 
   /// Selector in temporary 1, offset in temporary 0.
   static let farJumpIndirect: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.farJump(cpu.get(Slot.temporary1), cpu.get(Slot.temporary))
     }
   }
 
   static let farCallIndirect: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.farCall(
         cpu.get(Slot.temporary1), cpu.get(Slot.temporary), log2: Int(op.pointee.detail),
         returnTo: cpu.nextRIP(of: op))
@@ -172,7 +182,8 @@ enum SystemInstructions {
   }
 
   static let farReturn: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.farReturn(log2: Int(op.pointee.detail), releasing: op.pointee.immediate)
     }
   }
@@ -182,7 +193,8 @@ enum SystemInstructions {
   /// MOV Sreg; `destination` is the segment register, `source` a slot. SS holds interrupts off for one
   /// instruction.
   static let moveToSegment: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.loadSegment(Int(op.pointee.destination), cpu.get(op.pointee.source))
       if op.pointee.destination == 2 { cpu.pointee.interrupt_shadow = 1 }
     }
@@ -190,7 +202,8 @@ enum SystemInstructions {
 
   /// POP Sreg.
   static let popSegment: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       var frame = StackFrame(core)
       let selector = UInt16(truncatingIfNeeded: try frame.pop(Int(op.pointee.detail)))
       try core.loadSegment(Int(op.pointee.destination), selector)
@@ -201,7 +214,8 @@ enum SystemInstructions {
 
   /// LDS, LES, LSS, LFS, LGS: selector in temporary 1, offset in temporary 0; `source` is the register's slot.
   static let loadFarPointer: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.loadSegment(Int(op.pointee.destination), cpu.get(Slot.temporary1))
       cpu.set(
         op.pointee.source, cpu.get(Slot.temporary, UInt64.self), log2: Int(op.pointee.detail))
@@ -216,7 +230,8 @@ enum SystemInstructions {
   // MARK: - Tables: `temporary` has the limit or selector, `temporary1` the base
 
   static let loadGDTR: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       cpu.pointee.gdtr_limit = UInt32(cpu.get(Slot.temporary, UInt16.self))
       cpu.pointee.gdtr_base = try core.checkedTableBase(op)
@@ -224,7 +239,8 @@ enum SystemInstructions {
   }
 
   static let loadIDTR: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       cpu.pointee.idtr_limit = UInt32(cpu.get(Slot.temporary, UInt16.self))
       cpu.pointee.idtr_base = try core.checkedTableBase(op)
@@ -241,7 +257,8 @@ enum SystemInstructions {
   }
 
   static let loadLDTR: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       guard !cpu.usesParagraphs else { throw .invalidOpcode }
       try core.requirePrivilege0()
       try core.loadLDTR(cpu.get(op.pointee.source))
@@ -249,7 +266,8 @@ enum SystemInstructions {
   }
 
   static let loadTR: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       guard !cpu.usesParagraphs else { throw .invalidOpcode }
       try core.requirePrivilege0()
       try core.loadTR(cpu.get(op.pointee.source))
@@ -266,7 +284,8 @@ enum SystemInstructions {
 
   /// LAR, LSL, VERR, VERW: `detail` 0 to 3, `flags` the operand size; ZF says whether the selector will do.
   static let inspectSelector: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       guard !cpu.usesParagraphs else { throw .invalidOpcode }
       let selector = cpu.get(op.pointee.source, UInt16.self)
       let answer = try core.inspect(selector, kind: op.pointee.detail)
@@ -280,7 +299,8 @@ enum SystemInstructions {
   // MARK: - Control and debug registers
 
   static let moveFromControl: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       let value: UInt64 =
         switch op.pointee.detail {
@@ -296,7 +316,8 @@ enum SystemInstructions {
   }
 
   static let moveToControl: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       var value = cpu.get(op.pointee.source, UInt64.self)
       if cpu.pointee.code_mode != 2 { value &= 0xffff_ffff }
@@ -314,7 +335,8 @@ enum SystemInstructions {
   }
 
   static let moveFromDebug: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       let number = try core.debugRegister(op.pointee.detail)
       cpu.set(op.pointee.destination, core.debugRegisterValue(number))
@@ -322,7 +344,8 @@ enum SystemInstructions {
   }
 
   static let moveToDebug: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       let number = try core.debugRegister(op.pointee.detail)
       try core.setDebugRegister(number, cpu.get(op.pointee.source))
@@ -330,7 +353,8 @@ enum SystemInstructions {
   }
 
   static let clearTaskSwitched: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       cpu.pointee.cr0 &= ~X86.CR0.taskSwitched
       core.modeChanged()
@@ -344,7 +368,8 @@ enum SystemInstructions {
 
   /// LMSW: may set PE but not clear it.
   static let loadMachineStatus: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       let value = UInt64(cpu.get(op.pointee.source, UInt16.self) & 0xf)
       let kept = cpu.pointee.cr0 & X86.CR0.protection
@@ -353,7 +378,8 @@ enum SystemInstructions {
   }
 
   static let invalidatePage: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       let offset = cpu.offset(op) & addressMask(op.pointee.flags)
       core.flushTranslation(of: offset &+ cpu.get(op.pointee.segment, UInt64.self))
@@ -362,7 +388,7 @@ enum SystemInstructions {
 
   /// INVD, WBINVD: there is no cache to write back.
   static let privilegedNothing: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in try core.requirePrivilege0() }
+    return system(cpu, op) { (core, _) throws(Fault) in try core.requirePrivilege0() }
   }
 
   static let swapGS: Handler = { cpu, op in
@@ -378,7 +404,8 @@ enum SystemInstructions {
   // MARK: - MSRs, identification, time
 
   static let readMSR: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       let value = try core.readMSR(cpu.get(Slot.rcx, UInt32.self))
       cpu.set(Slot.rax, UInt32(truncatingIfNeeded: value))
@@ -387,7 +414,8 @@ enum SystemInstructions {
   }
 
   static let writeMSR: Handler = { cpu, op in
-    return systemThenLeave(cpu, op) { (core) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.requirePrivilege0()
       let value =
         UInt64(cpu.get(Slot.rdx, UInt32.self)) << 32 | UInt64(cpu.get(Slot.rax, UInt32.self))
@@ -408,7 +436,8 @@ enum SystemInstructions {
 
   /// RDTSC, RDTSCP: `detail` 0 or 1.
   static let readTimeStamp: Handler = { cpu, op in
-    return system(cpu, op) { (core) throws(Fault) in
+    return system(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       guard cpu.pointee.cr4 & X86.CR4.timeStampDisable == 0 || cpu.pointee.privilege == 0 else {
         throw .generalProtection()
       }
@@ -424,23 +453,26 @@ enum SystemInstructions {
   // MARK: - SYSCALL, SYSRET, SYSENTER, SYSEXIT
 
   static let systemCall: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.systemCall(returnTo: cpu.nextRIP(of: op))
     }
   }
 
   static let systemReturn: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.systemReturn(to64: op.pointee.detail == 3)
     }
   }
 
   static let systemEnter: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in try core.systemEnter() }
+    return transfer(cpu, op) { (core, _) throws(Fault) in try core.systemEnter() }
   }
 
   static let systemExit: Handler = { cpu, op in
-    return transfer(cpu, op) { (core) throws(Fault) in
+    return transfer(cpu, op) { (core, op) throws(Fault) in
+      let cpu = core.cpu
       try core.systemExit(to64: op.pointee.detail == 3)
     }
   }
@@ -451,7 +483,8 @@ enum SystemInstructions {
 /// `flags` 1: the port is `immediate`, else DX.
 @inline(__always)
 func portInput<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
-  return system(cpu, op) { (core) throws(Fault) in
+  return system(cpu, op) { (core, op) throws(Fault) in
+    let cpu = core.cpu
     let port = op.pointee.flags == 1 ? UInt16(truncatingIfNeeded: op.pointee.immediate) : cpu.port
     guard core.mayUsePort(port, MemoryLayout<T>.size) else { throw core.portFault() }
     cpu.set(Slot.rax, core.portRead(port, T.self))
@@ -460,7 +493,8 @@ func portInput<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
 
 @inline(__always)
 func portOutput<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
-  return system(cpu, op) { (core) throws(Fault) in
+  return system(cpu, op) { (core, op) throws(Fault) in
+    let cpu = core.cpu
     let port = op.pointee.flags == 1 ? UInt16(truncatingIfNeeded: op.pointee.immediate) : cpu.port
     guard core.mayUsePort(port, MemoryLayout<T>.size) else { throw core.portFault() }
     core.portWrite(port, cpu.get(Slot.rax, T.self))
