@@ -17,6 +17,9 @@ let safe =
 let hot =
   common + [
     .unsafeFlags(["-enforce-exclusivity=unchecked", "-Xcc", "-fno-omit-frame-pointer"]),
+    // Handlers that look alike must not be merged into one with more parameters: it is reached by a
+    // call and not by a jump, and the stack grows.
+    .unsafeFlags(["-Xllvm", "-swiftmergefunc-threshold=0"]),
     .unsafeFlags(["-O", "-wmo", "-num-threads", "2"], .when(configuration: .debug)),
   ]
 
