@@ -36,8 +36,10 @@ private func runString<T: Width>(
     return false
   }
   guard op.pointee.detail != 0 else { return walk.element(kind, T.self) }
+  // A single-step trap comes behind every element.
+  let isTraced = cpu.pointee.system_flags & X86.Flags.trap != 0
   while walk.count != 0 {
-    if kind == .move || kind == .store, walk.isForward,
+    if kind == .move || kind == .store, walk.isForward, !isTraced,
       let moved = walk.bulk(kind, T.self), moved > 0
     {
       // A page at a time: look up in between.
@@ -48,7 +50,7 @@ private func runString<T: Width>(
         return true
       }
     }
-    if x86_attention(cpu) != 0, walk.count != 0 {
+    if x86_attention(cpu) != 0 || isTraced, walk.count != 0 {
       cpu.pointee.rip = cpu.rip(of: op)
       return false
     }

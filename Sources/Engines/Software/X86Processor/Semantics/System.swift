@@ -27,9 +27,11 @@ func systemThenLeave(_ cpu: CPU, _ op: Op, _ body: SystemWork) {
 
 /// Carries out a far transfer, which sets `rip` itself.
 @inline(__always)
-func transfer(_ cpu: CPU, _ op: Op, _ body: SystemWork) {
+func transfer(
+  _ cpu: CPU, _ op: Op, _ reason: UInt32 = LeaveReason.stateChange, _ body: SystemWork
+) {
   guard perform(cpu, op, body) else { return }
-  cpu.pointee.exit = LeaveReason.stateChange
+  cpu.pointee.exit = reason
 }
 
 @inline(never)
@@ -126,7 +128,7 @@ enum SystemInstructions {
   static let interrupt: Handler = { cpu, op in
     let vector = UInt8(truncatingIfNeeded: op.pointee.immediate)
     if op.pointee.detail == 1, !cpu.overflowFlag { return next(cpu, op) }
-    return transfer(cpu, op) { (core, op) throws(Fault) in
+    return transfer(cpu, op, LeaveReason.entry) { (core, op) throws(Fault) in
       let cpu = core.cpu
       if core.cpu.isVirtual8086, op.pointee.detail == 0,
         cpu.pointee.system_flags & X86.Flags.ioPrivilege != X86.Flags.ioPrivilege
@@ -453,7 +455,7 @@ enum SystemInstructions {
   // MARK: - SYSCALL, SYSRET, SYSENTER, SYSEXIT
 
   static let systemCall: Handler = { cpu, op in
-    return transfer(cpu, op) { (core, op) throws(Fault) in
+    return transfer(cpu, op, LeaveReason.entry) { (core, op) throws(Fault) in
       let cpu = core.cpu
       try core.systemCall(returnTo: cpu.nextRIP(of: op))
     }
@@ -467,7 +469,8 @@ enum SystemInstructions {
   }
 
   static let systemEnter: Handler = { cpu, op in
-    return transfer(cpu, op) { (core, _) throws(Fault) in try core.systemEnter() }
+    return transfer(cpu, op, LeaveReason.entry) { (core, _) throws(Fault) in try core.systemEnter()
+    }
   }
 
   static let systemExit: Handler = { cpu, op in

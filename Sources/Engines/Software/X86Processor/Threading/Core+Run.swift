@@ -40,10 +40,12 @@ extension Core {
         neighbours?.sleep(self)
         continue
       }
-      let isTraced = cpu.pointee.system_flags & X86.Flags.trap != 0
+      var isTraced = cpu.pointee.system_flags & X86.Flags.trap != 0
+      // Behind STI and MOV SS what is pending waits for one instruction.
+      let isShadowed = cpu.pointee.interrupt_shadow != 0 && !pending.isEmpty
       cpu.pointee.interrupt_shadow = 0
       cpu.pointee.exit = LeaveReason.lookUp
-      if let op = isTraced ? decodeOne() : lookUp() { op.pointee.run(cpu, op) }
+      if let op = isTraced || isShadowed ? decodeOne() : lookUp() { op.pointee.run(cpu, op) }
       switch cpu.pointee.exit {
       case LeaveReason.exception:
         statistics.exceptions &+= 1
@@ -56,6 +58,9 @@ extension Core {
         }
         continue
       case LeaveReason.halt: activity = .halted
+      case LeaveReason.entry:
+        // The handler is traced only if the way in left TF set.
+        isTraced = isTraced && cpu.pointee.system_flags & X86.Flags.trap != 0
       default: break
       }
       if _slowPath(isTraced), !trap() { return .tripleFault(.zero) }

@@ -167,6 +167,8 @@ enum LeaveReason {
   static let halt: UInt32 = 2
   /// The machine's state changed so that ops decoded before may mean something else.
   static let stateChange: UInt32 = 3
+  /// An instruction entered a handler: INT n and its kin, SYSCALL, SYSENTER.
+  static let entry: UInt32 = 4
 }
 
 /// Runs the next step. In tail position: becomes a jump.
