@@ -64,7 +64,7 @@ final class TestMachine {
     core.neighbours = surroundings
     memory.watchedLines.setWatcher(surroundings)
     nextTable += 0x1000
-    for page in 0..<UInt64(512) { map(page << 12, to: page << 12) }
+    for page in 0..<UInt64(1024) { map(page << 12, to: page << 12) }
     writeDescriptors()
     enterLongMode()
   }
@@ -134,6 +134,7 @@ final class TestMachine {
     }
     write(Place.kernelStack, at: Place.taskState + 4)  // RSP0
     write(Place.faultStack, at: Place.taskState + 36)  // IST1
+    write([0x68, 0], at: Place.taskState + 102)  // no port permissions
   }
 
   /// A 64-bit gate: type 14 disables interrupts, 15 does not.
