@@ -20,6 +20,10 @@ let hot =
     // Handlers that look alike must not be merged into one with more parameters: it is reached by a
     // call and not by a jump, and the stack grows.
     .unsafeFlags(["-Xllvm", "-swiftmergefunc-threshold=0"]),
+    // A handler's C entry point holds its body, instead of jumping to it; and a function that only jumps
+    // on needs no frame.
+    .unsafeFlags(["-Xllvm", "-sil-inline-trivial-function-threshold=200"]),
+    .unsafeFlags(["-Xcc", "-momit-leaf-frame-pointer"]),
     .unsafeFlags(["-O", "-wmo", "-num-threads", "2"], .when(configuration: .debug)),
   ]
 
