@@ -8,6 +8,8 @@ import CProcessor
 /// The bits of MXCSR.
 enum MXCSR {
   static let flags: UInt32 = 0x3f
+  /// Invalid operation, denormal operand, division by zero.
+  static let operandFlags: UInt32 = 0x07
   static let masks: UInt32 = 0x1f80
   /// Denormals-are-zeros, rounding control, flush-to-zero: how results are computed.
   static let modes: UInt32 = 0xe040
@@ -133,15 +135,14 @@ func storeFXSAVE(_ cpu: CPU, to bytes: UnsafeMutableRawPointer, wide: Bool = tru
   cpu.x87.pointee.storeFXSAVE(to: bytes, wide: wide)
   bytes.storeBytes(of: cpu.pointee.mxcsr, toByteOffset: SaveArea.mxcsr, as: UInt32.self)
   bytes.storeBytes(of: MXCSR.valid, toByteOffset: SaveArea.mxcsrMask, as: UInt32.self)
-  let vectors: UnsafeMutableRawPointer = cpu.vector(0)
-  (bytes + SaveArea.vectors).copyMemory(from: vectors, byteCount: 256)
+  (bytes + SaveArea.vectors).copyMemory(from: cpu.vectorBytes(0), byteCount: 256)
 }
 
 /// Takes over an FXSAVE area, whose MXCSR has no reserved bits set.
 func loadFXSAVE(_ cpu: CPU, from bytes: UnsafeRawPointer, wide: Bool = true, vectors: Int = 16) {
   cpu.pointee.mxcsr = bytes.load(fromByteOffset: SaveArea.mxcsr, as: UInt32.self)
   cpu.x87.pointee.loadFXSAVE(from: bytes, wide: wide)
-  cpu.vector(0).copyMemory(from: bytes + SaveArea.vectors, byteCount: 16 &* vectors)
+  cpu.vectorBytes(0).copyMemory(from: bytes + SaveArea.vectors, byteCount: 16 &* vectors)
 }
 
 extension UnsafeMutablePointer<x86_cpu> {

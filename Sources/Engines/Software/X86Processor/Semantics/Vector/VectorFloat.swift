@@ -10,7 +10,6 @@ import CProcessor
 /// After an operation and before its result is written: reports exceptions that the guest has not masked.
 /// SDM Vol. 1 §11.5 "SSE, SSE2, and SSE3 Exceptions".
 ///
-/// - Note: Of several elements, some with an unmasked exception of operands, the flags of all are set.
 @inline(__always)
 func settleFloat(_ cpu: CPU, _ op: Op) -> Bool {
   if _fastPath(cpu.pointee.mxcsr & MXCSR.masks == MXCSR.masks) { return true }
@@ -20,10 +19,13 @@ func settleFloat(_ cpu: CPU, _ op: Op) -> Bool {
 @inline(never)
 private func settleUnmasked(_ cpu: CPU, _ op: Op) -> Bool {
   // Flags of earlier operations left the host's MXCSR in this place, so these are the operation's own.
-  let raised = x86_read_mxcsr() & MXCSR.flags
+  var raised = x86_read_mxcsr() & MXCSR.flags
+  let unmasked = raised & ~(cpu.pointee.mxcsr &>> 7)
+  // An exception of operands keeps a result from being computed, and so from being rounded.
+  if unmasked & MXCSR.operandFlags != 0 { raised &= MXCSR.operandFlags }
   cpu.pointee.mxcsr |= raised
   enterVectorState(cpu)
-  guard raised & ~(cpu.pointee.mxcsr &>> 7) & MXCSR.flags != 0 else { return true }
+  guard unmasked != 0 else { return true }
   raise(
     cpu, op,
     cpu.pointee.cr4 & X86.CR4.simdExceptions != 0

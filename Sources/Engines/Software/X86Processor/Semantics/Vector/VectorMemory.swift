@@ -21,7 +21,7 @@ func loadVector<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op:
 func loadHalf<A: Addressing>(_: A.Type, high: Bool, _ cpu: CPU, _ op: Op) {
   guard let address = A.linear(cpu, op, 8), let value = load(cpu, op, address, UInt64.self)
   else { return }
-  (cpu.vector(op.pointee.destination) + (high ? 8 : 0)).storeBytes(of: value, as: UInt64.self)
+  (cpu.vectorBytes(op.pointee.destination) + (high ? 8 : 0)).storeBytes(of: value, as: UInt64.self)
   return next(cpu, op)
 }
 
@@ -38,7 +38,9 @@ func loadWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
       hostPointer(address, entry.pointee.addend).loadUnaligned(as: Quadwords.self))
     return next(cpu, op)
   }
-  guard loadBlock(cpu, op, address, into: cpu.vector(op.pointee.destination), 16) else { return }
+  guard loadBlock(cpu, op, address, into: cpu.vectorBytes(op.pointee.destination), 16) else {
+    return
+  }
   return next(cpu, op)
 }
 
@@ -86,7 +88,7 @@ enum VectorLoads {
 func storeVector<A: Addressing, T: Width>(
   _: A.Type, _: T.Type, high: Bool = false, _ cpu: CPU, _ op: Op
 ) {
-  let value = (cpu.vector(op.pointee.source) + (high ? 8 : 0)).load(as: T.self)
+  let value = (cpu.vectorBytes(op.pointee.source) + (high ? 8 : 0)).load(as: T.self)
   guard let address = A.linear(cpu, op, MemoryLayout<T>.size), store(cpu, op, address, value)
   else { return }
   return next(cpu, op)
@@ -104,7 +106,7 @@ func storeWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
       of: cpu.vector(op.pointee.source), as: Quadwords.self)
     return next(cpu, op)
   }
-  guard storeBlock(cpu, op, address, from: cpu.vector(op.pointee.source), 16) else { return }
+  guard storeBlock(cpu, op, address, from: cpu.vectorBytes(op.pointee.source), 16) else { return }
   return next(cpu, op)
 }
 
@@ -143,8 +145,8 @@ private func storeMasked(_ cpu: CPU, _ op: Op) -> Bool {
   guard let address = Segmented.linear(cpu, op, count), isWritable(cpu, op, address, count) else {
     return false
   }
-  let bytes = cpu.vector(op.pointee.source)
-  let mask = cpu.vector(op.pointee.destination)
+  let bytes = cpu.vectorBytes(op.pointee.source)
+  let mask = cpu.vectorBytes(op.pointee.destination)
   for index in 0..<count
   where mask.load(fromByteOffset: index, as: Int8.self) < 0 {
     let byte = bytes.load(fromByteOffset: index, as: UInt8.self)
@@ -204,13 +206,14 @@ func storeBlock(
   return true
 }
 
-/// Whether the first and the last byte may be written; if not, the exception is raised.
+/// Whether all bytes may be written, on one page or two; if not, the exception is raised.
 @inline(never)
 func isWritable(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ count: Int) -> Bool {
   cpu.pointee.rip = cpu.rip(of: op)
-  let last = (linear &+ UInt64(count &- 1)) & cpu.pointee.address_mask
+  let lastPage = (linear &+ UInt64(count &- 1)) & cpu.pointee.address_mask & ~pageMask
   return cpu.core { core in
-    core.translate(linear, write: true) != nil && core.translate(last, write: true) != nil
+    core.translate(linear, write: true) != nil
+      && (lastPage == linear & ~pageMask || core.translate(lastPage, write: true) != nil)
   }
 }
 

@@ -25,18 +25,18 @@ enum VectorScratch {
 extension UnsafeMutablePointer<x86_cpu> {
   /// The bytes of a vector register.
   @inline(__always)
-  func vector(_ index: UInt8) -> UnsafeMutableRawPointer {
+  func vectorBytes(_ index: UInt8) -> UnsafeMutableRawPointer {
     UnsafeMutableRawPointer(self) + MemoryLayout<x86_cpu>.offset(of: \.vector)! + Int(index) &* 16
   }
 
   @inline(__always)
   func vector<V: BitwiseCopyable>(_ index: UInt8, as _: V.Type = V.self) -> V {
-    vector(index).load(as: V.self)
+    vectorBytes(index).load(as: V.self)
   }
 
   @inline(__always)
   func setVector<V: BitwiseCopyable>(_ index: UInt8, _ value: V) {
-    vector(index).storeBytes(of: value, as: V.self)
+    vectorBytes(index).storeBytes(of: value, as: V.self)
   }
 }
 

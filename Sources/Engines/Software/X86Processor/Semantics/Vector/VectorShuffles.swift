@@ -159,7 +159,7 @@ func blend<V: SIMD>(_ a: V, _ b: V, bits: UInt8) -> V {
 @inline(__always)
 func insertElement<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
   let place = elementOffset(op, T.self)
-  cpu.vector(op.pointee.destination).storeBytes(
+  cpu.vectorBytes(op.pointee.destination).storeBytes(
     of: cpu.get(op.pointee.source, T.self), toByteOffset: place, as: T.self)
   return next(cpu, op)
 }
@@ -167,7 +167,7 @@ func insertElement<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
 /// An element to a register, zero-extended.
 @inline(__always)
 func extractElement<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
-  let value = cpu.vector(op.pointee.source).load(
+  let value = cpu.vectorBytes(op.pointee.source).load(
     fromByteOffset: elementOffset(op, T.self), as: T.self)
   cpu.set(op.pointee.destination, UInt64(truncatingIfNeeded: value))
   return next(cpu, op)

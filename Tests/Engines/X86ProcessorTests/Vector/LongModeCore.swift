@@ -1,0 +1,72 @@
+import ArchitectureX86
+import CProcessor
+import InterruptControllers
+import Kit
+import Memory
+
+@testable import X86Processor
+
+/// A processor in 64-bit mode with the first 64 KiB mapped one to one, but for a page that is absent and one
+/// that is read-only. Instructions are run one at a time, without exceptions being delivered.
+final class LongModeCore {
+  static let absentPage: UInt64 = 0x6000
+  static let readOnlyPage: UInt64 = 0x8000
+
+  let core: Core
+  let memory: GuestMemory
+  var cpu: CPU { core.cpu }
+
+  private final class Indifferent: ProcessorAttention {
+    func attend(_ processor: Int) {}
+  }
+
+  init() throws {
+    memory = try GuestMemory([.init(start: GPA(0), count: 0x2_0000)])
+    let clock = ManualClock()
+    let apics = LocalAPICs(
+      processors: 1, clock: clock, loop: ManualLoop(), tscFrequency: 1_000_000_000,
+      attention: Indifferent())
+    core = Core(
+      index: 0, memory: memory, apic: apics[0], model: .x86_64v2, clock: clock)
+    try map()
+    core.cpu.pointee.cr0 =
+      X86.CR0.protection | X86.CR0.paging | X86.CR0.writeProtect | X86.CR0.numericError
+    core.cpu.pointee.cr3 = 0x1_0000
+    core.cpu.pointee.cr4 = X86.CR4.physicalAddressExtension | X86.CR4.fxsave
+    core.cpu.pointee.efer = X86.EFER.longModeEnable | X86.EFER.longModeActive
+    core.cpu.setSegment(1, selector: 8, base: 0, limit: 0xffff_ffff, attributes: 0xa09b)
+    core.modeChanged()
+    core.flushTranslations(global: true)
+  }
+
+  private func map() throws {
+    for (table, next) in [(0x1_0000, 0x1_1000), (0x1_1000, 0x1_2000), (0x1_2000, 0x1_3000)] {
+      try memory.store(UInt64(next) | 7, at: GPA(UInt64(table)))
+    }
+    for page in 0..<16 as Range<UInt64> where page != Self.absentPage / 4096 {
+      let isWritable = page != Self.readOnlyPage / 4096
+      try memory.store(page << 12 | (isWritable ? 7 : 5), at: GPA(0x1_3000 + page * 8))
+    }
+  }
+
+  /// Runs one instruction, as if it lay at 0x1000.
+  ///
+  /// - Returns: the exception that it raised.
+  @discardableResult
+  func run(_ instruction: [UInt8]) throws -> UInt8? {
+    let ops = UnsafeMutablePointer<x86_op>.allocate(capacity: 32)
+    defer { ops.deallocate() }
+    var translator = Translator(into: ops, capacity: 32)
+    translator.vectorDisabled = core.isVectorDisabled
+    let decoded = try instruction.withUnsafeBytes { try Decoder.decode($0, mode: .bits64) }
+    _ = translator.translate(decoded, at: 0)
+    translator.appendLink({ _, _ in }, at: Int(decoded.length))
+    cpu.pointee.page_base = 0x1000
+    cpu.pointee.exit = LeaveReason.lookUp
+    enterVectorState(cpu)
+    ops.pointee.run(cpu, ops)
+    leaveVectorState(cpu)
+    return cpu.pointee.exit == LeaveReason.exception
+      ? UInt8(truncatingIfNeeded: cpu.pointee.exception_vector) : nil
+  }
+}
