@@ -184,8 +184,11 @@ extension ACPIPowerManagement {
     static let timer = Events(rawValue: 1 << 0)
     static let global = Events(rawValue: 1 << 5)
     static let powerButton = Events(rawValue: 1 << 8)
+    /// Kept as the guest sets it: drivers check that, although the alarm of the real-time clock comes by its own
+    /// interrupt.
+    static let realTimeClock = Events(rawValue: 1 << 10)
     static let wake = Events(rawValue: 1 << 15)
-    static let enabling: Events = [.timer, .global, .powerButton]
+    static let enabling: Events = [.timer, .global, .powerButton, .realTimeClock]
     static let all: Events = [.timer, .global, .powerButton, .wake]
   }
 
