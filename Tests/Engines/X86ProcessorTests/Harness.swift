@@ -21,6 +21,7 @@ final class TestMachine {
     static let descriptors: UInt64 = 0x10000
     static let interrupts: UInt64 = 0x11000
     static let taskState: UInt64 = 0x12000
+    static let localDescriptors: UInt64 = 0x13000
     /// One HLT for each vector, 16 bytes apart.
     static let handlers: UInt64 = 0x20000
     static let kernelStack: UInt64 = 0x40000

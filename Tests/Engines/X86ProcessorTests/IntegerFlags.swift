@@ -19,6 +19,15 @@ enum Undefined {
   /// BSF, BSR: "The CF, OF, SF, AF, and PF flags are undefined."
   static let bitScan = F.carry | F.overflow | F.sign | F.auxiliary | F.parity
 
+  /// DAA, DAS: "The OF flag is undefined."
+  static let decimalAdjust = F.overflow
+
+  /// AAA, AAS: "The OF, SF, ZF, and PF flags are undefined."
+  static let asciiAdjust = F.overflow | F.sign | F.zero | F.parity
+
+  /// AAM, AAD: "The OF, AF, and CF flags are undefined."
+  static let asciiAdjustForMultiplication = F.overflow | F.auxiliary | F.carry
+
   /// SHL, SHR, SAR by a masked count: "the CF flag … is undefined for SHL and SHR instructions where the
   /// count is greater than or equal to the size (in bits) of the destination operand. The OF flag is
   /// affected only for 1-bit shifts; otherwise, it is undefined. … If the count is 0, the flags are not

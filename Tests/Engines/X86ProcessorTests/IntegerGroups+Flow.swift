@@ -1,12 +1,13 @@
 import ArchitectureX86
 
+@testable import X86Processor
+
 extension InstructionGroup {
   // MARK: - Stack
 
   static let stack = [
     InstructionGroup("PUSH, POP") { b in
-      let isNarrow = b.random.chance(1, in: 4)
-      let size = isNarrow ? 1 : 2  // 64 bits without REX.W
+      let size = b.random.chance(1, in: 4) ? 1 : 2  // 64 bits without REX.W in 64-bit mode
       switch b.random.below(6) {
       case 0: b.plain([0x50 | UInt8(b.random.below(8))], size: size, extendable: true)
       case 1: b.plain([0x58 | UInt8(b.random.below(8))], size: size, extendable: true)
@@ -16,7 +17,7 @@ extension InstructionGroup {
         b.set(4, b.value(of: 4))
         b.instruction([0xff], size: size, reg: 6)
       default:
-        if b.random.chance(1, in: 4) {
+        if b.mode != .bits16, b.random.chance(1, in: 4) {
           // POP to memory addresses by the stack pointer as it is after the pop.
           b.plain([0x8f, 0x44, 0x24, UInt8(b.random.below(256))], size: size)
         } else {
@@ -37,7 +38,7 @@ extension InstructionGroup {
             | X86.Flags.ioPrivilege | X86.Flags.identification)
         let register = b.random.pick([0, 1, 2, 3, 5, 6, 7])
         b.set(register, image)
-        b.plain([0x50 | UInt8(register)], size: 2)
+        b.plain([0x50 | UInt8(register)], size: b.isLong ? 2 : size)
         b.plain([0x9d], size: size)
       }
     },
@@ -62,17 +63,14 @@ extension InstructionGroup {
       let size = b.size()
       let opcode: UInt8 =
         b.random.pick([0xa4, 0xa6, 0xaa, 0xac, 0xae]) | (size == 0 ? 0 : 1)
-      var prefixes: [UInt8] = []
-      let isNarrow = b.random.chance(1, in: 8)
-      if isNarrow { prefixes.append(0x67) }
-      let garbage: UInt64 = isNarrow ? b.random.next() << 32 : 0
+      var (prefixes, garbage) = b.addressSize()
       let isRepeated = b.random.chance(3, in: 4)
       if isRepeated { prefixes.append(b.random.pick([0xf2, 0xf3])) }
       let source = b.address(spread: 0x1100)
       let overlaps = b.random.chance(1, in: 4)
       let target =
         overlaps ? source &+ UInt64(b.random.below(40)) &- 20 : b.address(spread: 0x1100)
-      if b.random.chance(1, in: 8) {
+      if b.isLong, b.random.chance(1, in: 8) {
         prefixes.append(0x65)
         b.set(6, (source - b.gsBase) | garbage)
       } else {
@@ -93,50 +91,90 @@ extension InstructionGroup {
   static let jumps = [
     InstructionGroup("Jcc") { b in
       let condition = UInt8(b.random.below(16))
+      let distance = UInt8(b.markerSize)
       if b.random.chance(1, in: 2) {
-        b.append([0x70 | condition, 5])
+        b.append([0x70 | condition, distance])
       } else {
-        b.append([0x0f, 0x80 | condition, 5, 0, 0, 0])
+        b.append([0x0f, 0x80 | condition, distance] + b.zeros)
       }
       b.marker()
     },
     InstructionGroup("LOOP, LOOPE, LOOPNE, JRCXZ") { b in
-      let isNarrow = b.random.chance(1, in: 4)
-      let garbage: UInt64 = isNarrow ? b.random.next() << 32 : 0
+      let (prefix, garbage) = b.addressSize()
       let kind = UInt8(b.random.below(4))
-      let prefix: [UInt8] = isNarrow ? [0x67] : []
       if kind == 3 {
         b.set(1, b.random.chance(1, in: 2) ? garbage : b.random.operand())
-        b.append(prefix + [0xe3, 5])
+        b.append(prefix + [0xe3, UInt8(b.markerSize)])
         b.marker()
       } else {
         b.set(1, UInt64(1 + b.random.below(6)) | garbage)
-        // lea rbx, [rbx + 1] leaves the flags; add ebx, imm8 does not.
-        let body: [UInt8] =
-          b.random.chance(1, in: 2) ? [0x48, 0x8d, 0x5b, 0x01] : [0x83, 0xc3, 0x70]
+        // LEA leaves the flags; ADD does not.
+        let lea: [UInt8] =
+          switch b.mode {
+          case .bits64: [0x48, 0x8d, 0x5b, 0x01]
+          case .bits32: [0x8d, 0x5b, 0x01]
+          case .bits16: [0x8d, 0x5f, 0x01]
+          }
+        let body = b.random.chance(1, in: 2) ? lea : [0x83, 0xc3, 0x70]
         b.append(body + prefix)
         b.append([0xe0 | kind, UInt8(truncatingIfNeeded: -(body.count + prefix.count + 2))])
       }
     },
     InstructionGroup("JMP, CALL, RET") { b in
+      let distance = UInt8(b.markerSize)
       switch b.random.below(6) {
-      case 0: b.append([0xeb, 5])
-      case 1: b.append([0xe9, 5, 0, 0, 0])
-      case 2: b.append([0xe8, 5, 0, 0, 0])
+      case 0: b.append([0xeb, distance])
+      case 1: b.append([0xe9, distance] + b.zeros)
+      case 2: b.append([0xe8, distance] + b.zeros)
       case 3:
-        // lea rax, [rip + …]; jmp or call rax
-        b.append([0x48, 0x8d, 0x05, 7, 0, 0, 0, 0xff, b.random.chance(1, in: 2) ? 0xe0 : 0xd0])
-      case 4:
-        // lea rax, [rip + …]; push rax; jmp or call [rsp]
-        b.append([0x48, 0x8d, 0x05, 9, 0, 0, 0, 0x50, 0xff])
-        b.append([b.random.chance(1, in: 2) ? 0x24 : 0x14, 0x24])
+        b.loadAddress(distance: 2 + b.markerSize)
+        b.append([0xff, b.random.chance(1, in: 2) ? 0xe0 : 0xd0])  // jmp or call rax
+      case 4 where b.mode != .bits16:
+        b.loadAddress(distance: 4 + b.markerSize)
+        b.append([0x50, 0xff, b.random.chance(1, in: 2) ? 0x24 : 0x14, 0x24])  // push rax; … [rsp]
       default:
-        // lea rax, [rip + …]; push rax; ret or ret imm16
         let release = b.random.chance(1, in: 2)
-        b.append([0x48, 0x8d, 0x05, release ? 9 : 7, 0, 0, 0, 0x50])
+        b.loadAddress(distance: (release ? 4 : 2) + b.markerSize)
+        b.append([0x50])  // push rax; ret or ret imm16
         b.append(release ? [0xc2, UInt8(b.random.below(64)), 0] : [0xc3])
       }
       b.marker()
+    },
+  ]
+
+  // MARK: - Not in 64-bit mode
+
+  static let legacy = [
+    InstructionGroup("DAA, DAS, AAA, AAS, AAM, AAD", in: [.bits32, .bits16]) { b in
+      let opcode: UInt8 = b.random.pick([0x27, 0x2f, 0x37, 0x3f, 0xd4, 0xd5])
+      switch opcode {
+      case 0x27, 0x2f: b.undefined(Undefined.decimalAdjust)
+      case 0x37, 0x3f: b.undefined(Undefined.asciiAdjust)
+      default: b.undefined(Undefined.asciiAdjustForMultiplication)
+      }
+      let base = b.random.chance(1, in: 2) ? 10 : UInt8(b.random.below(256))
+      b.append(opcode < 0x40 ? [opcode] : [opcode, base])
+    },
+    InstructionGroup("INC, DEC of one byte", in: [.bits32, .bits16]) { b in
+      b.plain([0x40 | UInt8(b.random.below(16))], size: 1 + b.random.below(2))
+    },
+    InstructionGroup("PUSHA, POPA", in: [.bits32, .bits16]) { b in
+      b.plain([0x60 | UInt8(b.random.below(2))], size: 1 + b.random.below(2))
+    },
+    InstructionGroup("BOUND, ARPL, INTO", in: [.bits32, .bits16]) { b in
+      switch b.random.below(3) {
+      case 0: b.instruction([0x62], size: 1 + b.random.below(2), reg: b.register(), form: .memory)
+      case 1: b.instruction([0x63], size: b.defaultSize, reg: b.register())
+      default: b.append([0xce])
+      }
+    },
+    InstructionGroup("PUSH and POP of segments", in: [.bits32, .bits16]) { b in
+      let size = 1 + b.random.below(2)
+      b.plain([b.random.pick([0x06, 0x0e, 0x16, 0x1e])], size: size)
+      if b.random.chance(1, in: 2) {
+        // Back into DS or ES, which take what was in any of the four.
+        b.plain([b.random.pick([0x07, 0x1f])], size: size)
+      }
     },
   ]
 }
@@ -149,17 +187,32 @@ extension SampleBuilder {
     Self.bytes(random.operand(), min(1 << size, 4))
   }
 
-  /// MOV EBX, a number: what a jump may skip.
-  mutating func marker() { append([0xbb] + Self.bytes(random.next(), 4)) }
+  /// MOV EBX or BX, a number: what a jump may skip.
+  mutating func marker() { append([0xbb] + Self.bytes(random.next(), markerSize - 1)) }
+
+  var markerSize: Int { mode == .bits16 ? 3 : 5 }
+
+  /// The upper bytes of a short distance in its long form.
+  var zeros: [UInt8] { mode == .bits16 ? [0] : [0, 0, 0] }
+
+  /// Loads RAX with the address that lies `distance` behind the load.
+  mutating func loadAddress(distance: Int) {
+    if isLong {
+      append([0x48, 0x8d, 0x05] + Self.bytes(UInt64(distance), 4))  // lea rax, [rip + …]
+    } else {
+      let count = markerSize - 1
+      append([0xb8] + Self.bytes(here + UInt64(1 + count + distance), count))
+    }
+  }
 
   /// Opcode and immediate with the prefixes of a size; `extendable`: REX.B may extend the opcode's register.
   mutating func plain(
     _ opcode: [UInt8], size: Int, extendable: Bool = false, immediate: [UInt8] = []
   ) {
-    if size == 1 { append([0x66]) }
+    if needsPrefix(size) { append([0x66]) }
     var rex: UInt8 = size == 3 ? 0x48 : 0
-    if extendable, random.chance(1, in: 2) { rex |= 0x41 }
-    if rex == 0, random.chance(1, in: 8) { rex = 0x40 }
+    if isLong, extendable, random.chance(1, in: 2) { rex |= 0x41 }
+    if isLong, rex == 0, random.chance(1, in: 8) { rex = 0x40 }
     if rex != 0 { append([rex]) }
     append(opcode + immediate)
   }
@@ -173,10 +226,10 @@ extension SampleBuilder {
   /// MOV between the accumulator and an absolute address.
   mutating func absoluteMove(size: Int) {
     let opcode = UInt8(0xa0 + random.below(2) * 2) | (size == 0 ? 0 : 1)
-    let isNarrow = random.chance(1, in: 4)
-    if isNarrow { append([0x67]) }
-    let target = address()
-    plain([opcode], size: size, immediate: Self.bytes(target, isNarrow ? 4 : 8))
+    let other = mode != .bits32 && random.chance(1, in: 4)
+    if other { append([0x67]) }
+    let count = isLong ? (other ? 4 : 8) : mode == .bits16 && !other ? 2 : 4
+    plain([opcode], size: size, immediate: Self.bytes(address(), count))
   }
 
   // MARK: - What stands around the instruction
@@ -187,7 +240,7 @@ extension SampleBuilder {
     let wide = UInt8(size == 0 ? 0 : 1)
     let opcode: UInt8 = random.pick([0x38, 0x38, 0x84])
     instruction(
-      [opcode | wide], size: size, reg: random.below(16), form: .register, lock: .untried)
+      [opcode | wide], size: size, reg: register(), form: .register, lock: .untried)
     // TEST leaves AF undefined: set all that by a carry that is known.
     if opcode == 0x84 { undefined(Undefined.logic) }
     if random.chance(1, in: 4) { append([random.pick([0xf5, 0xf8, 0xf9])]) }
@@ -204,14 +257,14 @@ extension SampleBuilder {
         [0x0f, 0x90 | UInt8(condition)], size: 0, reg: 0, form: .register, lock: .untried)
     case 1 where canTest:
       instruction(
-        [0x0f, 0x40 | UInt8(condition)], size: 3, reg: random.below(16), form: .register,
+        [0x0f, 0x40 | UInt8(condition)], size: largestSize, reg: register(), form: .register,
         lock: .untried)
     case 2 where canTest:
-      append([0x70 | UInt8(condition), 5])
+      append([0x70 | UInt8(condition), UInt8(markerSize)])
       marker()
     case 3 where hasCarry:
       instruction(
-        [0x11], size: size(bytes: false), reg: random.below(16), form: .register, lock: .untried)
+        [0x11], size: size(bytes: false), reg: register(), form: .register, lock: .untried)
       defined(X86.Flags.status)
     case 4 where sample.undefinedFlags & ~X86.Flags.overflow == 0: append([0x9f])
     default: break

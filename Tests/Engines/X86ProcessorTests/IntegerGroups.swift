@@ -1,18 +1,25 @@
 import ArchitectureX86
 import Testing
 
+@testable import X86Processor
+
 /// Instructions of one kind, made at random.
 struct InstructionGroup: Sendable, CustomTestStringConvertible {
   let name: String
+  let modes: [CodeMode]
   let make: @Sendable (inout SampleBuilder) -> Void
   var testDescription: String { name }
 
-  init(_ name: String, _ make: @escaping @Sendable (inout SampleBuilder) -> Void) {
+  init(
+    _ name: String, in modes: [CodeMode] = [.bits64, .bits32, .bits16],
+    _ make: @escaping @Sendable (inout SampleBuilder) -> Void
+  ) {
     self.name = name
+    self.modes = modes
     self.make = make
   }
 
-  static let all: [InstructionGroup] = arithmetic + moves + bits + stack + strings + jumps
+  static let all: [InstructionGroup] = arithmetic + moves + bits + stack + strings + jumps + legacy
 }
 
 // MARK: - Arithmetic and logic
@@ -31,9 +38,9 @@ extension InstructionGroup {
       switch b.random.below(5) {
       case 0:
         b.instruction(
-          [UInt8(operation << 3) | wide], size: size, reg: b.random.below(16), lock: lock)
+          [UInt8(operation << 3) | wide], size: size, reg: b.register(), lock: lock)
       case 1:
-        b.instruction([UInt8(operation << 3) | 2 | wide], size: size, reg: b.random.below(16))
+        b.instruction([UInt8(operation << 3) | 2 | wide], size: size, reg: b.register())
       case 2: b.accumulator(UInt8(operation << 3) | 4 | wide, size: size)
       case 3:
         b.instruction(
@@ -50,7 +57,7 @@ extension InstructionGroup {
       let wide = UInt8(size == 0 ? 0 : 1)
       b.undefined(Undefined.logic)
       switch b.random.below(3) {
-      case 0: b.instruction([0x84 | wide], size: size, reg: b.random.below(16))
+      case 0: b.instruction([0x84 | wide], size: size, reg: b.register())
       case 1: b.accumulator(0xa8 | wide, size: size)
       default:
         b.instruction(
@@ -102,11 +109,11 @@ extension InstructionGroup {
       b.undefined(Undefined.doubleShift(count: UInt64(count)))
       if b.random.chance(1, in: 2) {
         b.instruction(
-          [0x0f, opcode], size: size, reg: b.random.below(16),
+          [0x0f, opcode], size: size, reg: b.register(),
           immediate: [UInt8(truncatingIfNeeded: raw)])
       } else {
         b.set(1, b.value(of: 1) & ~0xff | raw & 0xff)
-        b.instruction([0x0f, opcode + 1], size: size, reg: b.random.below(16))
+        b.instruction([0x0f, opcode + 1], size: size, reg: b.register())
       }
     },
     InstructionGroup("MUL, IMUL") { b in
@@ -116,11 +123,11 @@ extension InstructionGroup {
       case 0, 1:
         b.instruction(
           [size == 0 ? 0xf6 : 0xf7], size: size, reg: 4 + b.random.below(2))
-      case 2: b.instruction([0x0f, 0xaf], size: max(size, 1), reg: b.random.below(16))
+      case 2: b.instruction([0x0f, 0xaf], size: max(size, 1), reg: b.register())
       default:
         let isByte = b.random.chance(1, in: 2)
         b.instruction(
-          [isByte ? 0x6b : 0x69], size: max(size, 1), reg: b.random.below(16),
+          [isByte ? 0x6b : 0x69], size: max(size, 1), reg: b.register(),
           immediate: b.immediate(isByte ? 0 : max(size, 1)))
       }
     },
@@ -145,7 +152,7 @@ extension InstructionGroup {
       b.plain([b.random.chance(1, in: 2) ? 0x98 : 0x99], size: size)
     },
     InstructionGroup("CLC, STC, CMC, CLD, STD, LAHF, SAHF") { b in
-      b.plain([b.random.pick([0xf5, 0xf8, 0xf9, 0xfc, 0xfd, 0x9e, 0x9f])], size: 2)
+      b.plain([b.random.pick([0xf5, 0xf8, 0xf9, 0xfc, 0xfd, 0x9e, 0x9f])], size: b.defaultSize)
     },
   ]
 
@@ -156,8 +163,8 @@ extension InstructionGroup {
       let size = b.size()
       let wide = UInt8(size == 0 ? 0 : 1)
       switch b.random.below(6) {
-      case 0: b.instruction([0x88 | wide], size: size, reg: b.random.below(16))
-      case 1: b.instruction([0x8a | wide], size: size, reg: b.random.below(16))
+      case 0: b.instruction([0x88 | wide], size: size, reg: b.register())
+      case 1: b.instruction([0x8a | wide], size: size, reg: b.register())
       case 2:
         b.instruction(
           [0xc6 | wide], size: size, reg: 0, immediate: b.immediate(size))
@@ -171,19 +178,18 @@ extension InstructionGroup {
         // From segment registers, whose selectors are the same on both sides.
         let memory = b.random.chance(1, in: 2)
         b.instruction(
-          [0x8c], size: memory ? 2 : max(size, 1), reg: b.random.below(6),
+          [0x8c], size: memory ? b.defaultSize : max(size, 1), reg: b.random.below(6),
           form: memory ? .memory : .register)
       }
     },
     InstructionGroup("MOVZX, MOVSX, MOVSXD") { b in
       let size = b.size(bytes: false)
-      let opcode: [UInt8] = b.random.pick([
-        [0x0f, 0xb6], [0x0f, 0xb7], [0x0f, 0xbe], [0x0f, 0xbf], [0x63],
-      ])
-      b.instruction(opcode, size: size, reg: b.random.below(16))
+      let opcodes: [[UInt8]] = [[0x0f, 0xb6], [0x0f, 0xb7], [0x0f, 0xbe], [0x0f, 0xbf], [0x63]]
+      let opcode = opcodes[b.random.below(b.isLong ? 5 : 4)]
+      b.instruction(opcode, size: size, reg: b.register())
     },
     InstructionGroup("LEA") { b in
-      b.instruction([0x8d], size: b.size(bytes: false), reg: b.random.below(16), form: .memory)
+      b.instruction([0x8d], size: b.size(bytes: false), reg: b.register(), form: .memory)
     },
     InstructionGroup("XCHG") { b in
       let size = b.size()
@@ -191,14 +197,14 @@ extension InstructionGroup {
         b.plain([0x90 | UInt8(b.random.below(8))], size: size, extendable: true)
       } else {
         b.instruction(
-          [size == 0 ? 0x86 : 0x87], size: size, reg: b.random.below(16), lock: .permitted)
+          [size == 0 ? 0x86 : 0x87], size: size, reg: b.register(), lock: .permitted)
       }
     },
     InstructionGroup("CMOVcc, SETcc") { b in
       let condition = UInt8(b.random.below(16))
       if b.random.chance(1, in: 2) {
         b.instruction(
-          [0x0f, 0x40 | condition], size: b.size(bytes: false), reg: b.random.below(16))
+          [0x0f, 0x40 | condition], size: b.size(bytes: false), reg: b.register())
       } else {
         b.instruction([0x0f, 0x90 | condition], size: 0, reg: b.random.below(8))
       }
@@ -207,17 +213,17 @@ extension InstructionGroup {
       switch b.random.below(4) {
       case 0:
         b.plain(
-          [0x0f, 0xc8 | UInt8(b.random.below(8))], size: b.random.chance(1, in: 2) ? 2 : 3,
+          [0x0f, 0xc8 | UInt8(b.random.below(8))], size: 2 + b.random.below(b.largestSize - 1),
           extendable: true)
       case 1:
         b.instruction(
-          [0x0f, 0xc3], size: b.random.chance(1, in: 2) ? 2 : 3, reg: b.random.below(16),
+          [0x0f, 0xc3], size: 2 + b.random.below(b.largestSize - 1), reg: b.register(),
           form: .memory)
       case 2:
         let al = b.value(of: 0) & 0xff
         b.set(0, b.value(of: 0))
         b.set(3, b.address() - al)
-        b.plain([0xd7], size: 2)
+        b.plain([0xd7], size: b.defaultSize)
       default: b.instruction([0x0f, 0x1f], size: b.size(bytes: false), reg: 0)
       }
     },
@@ -225,10 +231,10 @@ extension InstructionGroup {
       let size = b.size()
       let isAdd = b.random.chance(1, in: 2)
       let opcode: UInt8 = (isAdd ? 0xc0 : 0xb0) | (size == 0 ? 0 : 1)
-      let reg = b.random.below(16)
+      let reg = b.register()
       if !isAdd, b.random.chance(1, in: 2) {
         // Make them equal, at least between registers.
-        let other = b.random.below(16)
+        let other = b.register()
         b.set(0, b.value(of: 0))
         if other != 4 { b.set(other, b.value(of: 0)) }
         b.instruction(
@@ -239,7 +245,7 @@ extension InstructionGroup {
       }
     },
     InstructionGroup("CMPXCHG8B, CMPXCHG16B") { b in
-      let isWide = b.random.chance(1, in: 2)
+      let isWide = b.isLong && b.random.chance(1, in: 2)
       let target = b.address()
       b.instruction(
         [0x0f, 0xc7], size: isWide ? 3 : 2, reg: 1, form: .memory,
@@ -261,7 +267,7 @@ extension InstructionGroup {
           lock: operation == 0 ? .forbidden : .permitted)
       } else {
         // The bit number reaches beyond the operand in memory: keep it inside the data area.
-        let reg = b.random.below(16)
+        let reg = b.register()
         var index = UInt64(bitPattern: Int64(b.random.below(0x7000) - 0x3800))
         if size < 3 {
           index = index & 0xffff_ffff | b.random.next() << 32
@@ -275,7 +281,7 @@ extension InstructionGroup {
     },
     InstructionGroup("BSF, BSR") { b in
       b.undefined(Undefined.bitScan)
-      let reg = b.random.below(16)
+      let reg = b.register()
       // "If the content of the source operand is 0, the content of the destination operand is undefined."
       b.undefined(ifZero: reg)
       b.instruction(
@@ -283,7 +289,7 @@ extension InstructionGroup {
     },
     InstructionGroup("POPCNT") { b in
       b.instruction(
-        [0x0f, 0xb8], size: b.size(bytes: false), reg: b.random.below(16), prefix: 0xf3)
+        [0x0f, 0xb8], size: b.size(bytes: false), reg: b.register(), prefix: 0xf3)
     },
   ]
 }

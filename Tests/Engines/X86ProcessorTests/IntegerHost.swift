@@ -1,6 +1,7 @@
 #if arch(x86_64) && os(Linux)
   import Glibc
-  import Synchronization
+
+  @testable import X86Processor
 
   /// The host's own processor, made to execute a few instructions: the oracle for ours.
   ///
@@ -29,6 +30,20 @@
       static let target = 18
       static let vector = 19
       static let rip = 20
+      /// Offset and selector of the code, for the way into 32-bit and 16-bit code.
+      static let farPointer = 21
+      static let dataSelector = 23
+      /// For the system call that makes a segment.
+      static let segmentDescription = 24
+    }
+
+    /// Selectors, in 16-bit code those of a local table.
+    enum Selector {
+      static let code64: UInt16 = 0x33
+      static let code32: UInt16 = 0x23
+      static let data: UInt16 = 0x2b
+      static let localData: UInt16 = 0x07
+      static let localCode: UInt16 = 0x0f
     }
 
     let data: UnsafeMutableRawPointer
@@ -38,6 +53,7 @@
     /// Where code goes on when it is done, and where a signal handler makes it go on.
     let exit: UInt64
     private let enter: @convention(c) () -> Void
+    private let enterLegacy: @convention(c) () -> Void
     private let alternateStack: UnsafeMutableRawPointer
 
     /// `nil` where the host refuses such memory.
@@ -55,13 +71,17 @@
       context = pages.assumingMemoryBound(to: UInt64.self)
       stubs = pages + 0x1000
       code = pages + 0x2000
-      let (bytes, exitOffset) = Self.stubCode()
+      let (bytes, legacyOffset, exitOffset) = Self.stubCode()
       stubs.copyMemory(from: bytes, byteCount: bytes.count)
       exit = Place.stubs + UInt64(exitOffset)
       enter = unsafeBitCast(stubs, to: (@convention(c) () -> Void).self)
+      enterLegacy = unsafeBitCast(stubs + legacyOffset, to: (@convention(c) () -> Void).self)
       alternateStack = .allocate(byteCount: 1 << 16, alignment: 16)
       Self.handleSignals(pages, exit: exit)
-      setGSBase()
+      // arch_prctl(ARCH_SET_GS)
+      systemCall(158, 0x1001, UInt32(Self.gsBase), 0)
+      setLocalSegment(0, base: Place.data, limit: Place.dataSize - 1, contents: 0)
+      setLocalSegment(1, base: Place.code, limit: Place.codeSize - 1, contents: 2)
       var stack = stack_t()
       stack.ss_sp = alternateStack
       stack.ss_size = 1 << 16
@@ -86,13 +106,23 @@
       var flags: UInt64
     }
 
-    /// Executes what lies at `rip` until it jumps to `exit`.
-    func run(from rip: UInt64, _ registers: inout [UInt64], flags: UInt64) -> Result {
+    /// Executes what lies at `rip`, an offset in the mode's code segment, until it jumps to `exit`.
+    func run(
+      from rip: UInt64, _ mode: CodeMode, _ registers: inout [UInt64], flags: UInt64
+    ) -> Result {
       for number in 0..<16 { context[number] = registers[number] }
       context[Slot.flags] = flags
       context[Slot.target] = rip
       context[Slot.vector] = .max
-      enter()
+      switch mode {
+      case .bits64: enter()
+      case .bits32, .bits16:
+        let isShort = mode == .bits16
+        let selector = isShort ? Selector.localCode : Selector.code32
+        context[Slot.farPointer] = rip | UInt64(selector) << 32
+        context[Slot.dataSelector] = UInt64(isShort ? Selector.localData : Selector.data)
+        enterLegacy()
+      }
       for number in 0..<16 { registers[number] = context[number] }
       let vector = context[Slot.vector]
       return Result(
@@ -100,46 +130,72 @@
         flags: context[Slot.flags])
     }
 
+    /// What makes code leave, to lie at `end` in the mode's code segment: a jump to `exit`.
+    func way(out end: UInt64, _ mode: CodeMode) -> [UInt8] {
+      let selector = SampleBuilder.bytes(UInt64(Selector.code64), 2)
+      return switch mode {
+      case .bits64: [0xe9] + SampleBuilder.bytes(exit &- (end + 5), 4)
+      case .bits32: [0xea] + SampleBuilder.bytes(exit, 4) + selector
+      case .bits16: [0x66, 0xea] + SampleBuilder.bytes(exit, 4) + selector
+      }
+    }
+
     // MARK: - Machine code
 
-    /// The way in and the way out; all addresses are absolute. Answers where the way out starts.
-    private static func stubCode() -> ([UInt8], Int) {
+    /// The ways in, for 64-bit code and for the rest, and the way out; all addresses are absolute. Answers
+    /// where the second and the third start.
+    private static func stubCode() -> ([UInt8], Int, Int) {
       var code: [UInt8] = []
       func address(_ slot: Int) -> [UInt8] {
-        let value = UInt32(Place.context) + UInt32(slot) * 8
-        return (0..<4).map { UInt8(truncatingIfNeeded: value >> UInt32($0 * 8)) }
+        SampleBuilder.bytes(Place.context + UInt64(slot) * 8, 4)
       }
       /// MOV between a register and a slot; `opcode` 0x8b loads, 0x89 stores.
       func move(_ opcode: UInt8, _ register: Int, _ slot: Int) -> [UInt8] {
         [0x48 | UInt8(register >> 3) << 2, opcode, 0x04 | UInt8(register & 7) << 3, 0x25]
           + address(slot)
       }
-      code += [0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57]  // push rbx rbp r12–r15
-      code += move(0x89, 4, Slot.hostStack)
-      code += [0xff, 0x34, 0x25] + address(Slot.flags) + [0x9d]  // push flags; popfq
-      for register in 0..<16 { code += move(0x8b, register, register) }
-      code += [0xff, 0x24, 0x25] + address(Slot.target)  // jmp [target]
+      let start: [UInt8] =
+        [0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57]  // push rbx rbp r12–r15
+        + move(0x89, 4, Slot.hostStack)
+        + [0xff, 0x34, 0x25] + address(Slot.flags) + [0x9d]  // push flags; popfq
+      let load = (0..<16).flatMap { move(0x8b, $0, $0) }
+      code += start + load + [0xff, 0x24, 0x25] + address(Slot.target)  // jmp [target]
+      let legacy = code.count
+      code += start + move(0x8b, 0, Slot.dataSelector)
+      code += [0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0]  // mov ds, es, ss, eax
+      code += load + [0xff, 0x2c, 0x25] + address(Slot.farPointer)  // jmp far [farPointer]
       let exit = code.count
       for register in 0..<16 { code += move(0x89, register, register) }
       code += move(0x8b, 4, Slot.hostStack)
       code += [0x9c, 0x8f, 0x04, 0x25] + address(Slot.flags)  // pushfq; pop [flags]
       code += leave
-      return (code, exit)
+      return (code, legacy, exit)
     }
 
-    /// push 0x202; popfq; pop r15–r12 rbp rbx; ret
     private static let leave: [UInt8] = [
-      0x68, 0x02, 0x02, 0x00, 0x00, 0x9d, 0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d,
-      0x5b, 0xc3,
+      0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0,  // xor eax, eax; mov ds, eax; mov es, eax
+      0xb0, UInt8(Selector.data), 0x8e, 0xd0,  // mov al, 0x2b; mov ss, eax
+      0x68, 0x02, 0x02, 0x00, 0x00, 0x9d,  // push 0x202; popfq
+      0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3,  // pop …; ret
     ]
 
-    /// arch_prctl(ARCH_SET_GS): machine code, since the C library has no such call.
-    private func setGSBase() {
-      let base = (0..<4).map { UInt8(truncatingIfNeeded: Self.gsBase >> UInt64($0 * 8)) }
-      let bytes: [UInt8] =
-        [0xb8, 158, 0, 0, 0, 0xbf, 0x01, 0x10, 0, 0, 0xbe] + base + [0x0f, 0x05, 0xc3]
-      code.copyMemory(from: bytes, byteCount: bytes.count)
-      unsafeBitCast(code, to: (@convention(c) () -> Void).self)()
+    /// By machine code, since the C library has no such calls.
+    private func systemCall(_ number: UInt32, _ a: UInt32, _ b: UInt32, _ c: UInt32) {
+      func bytes(_ value: UInt32) -> [UInt8] { SampleBuilder.bytes(UInt64(value), 4) }
+      let code: [UInt8] =
+        [0xb8] + bytes(number) + [0xbf] + bytes(a) + [0xbe] + bytes(b) + [0xba] + bytes(c)
+        + [0x0f, 0x05, 0xc3]
+      self.code.copyMemory(from: code, byteCount: code.count)
+      unsafeBitCast(self.code, to: (@convention(c) () -> Void).self)()
+    }
+
+    /// modify_ldt: a 16-bit segment of privilege level 3; `contents` 0 is data, 2 is code.
+    private func setLocalSegment(_ index: UInt32, base: UInt64, limit: UInt64, contents: UInt64) {
+      let description = context + Slot.segmentDescription
+      description[0] = UInt64(index) | base << 32
+      // Flags: not 32-bit, contents from bit 1, readable, limit in bytes, present, useable.
+      description[1] = limit | (contents << 1 | 1 << 6) << 32
+      systemCall(154, 1, UInt32(Place.context) + UInt32(Slot.segmentDescription) * 8, 16)
     }
 
     // MARK: - Exceptions
@@ -179,7 +235,11 @@
     withUnsafeMutableBytes(of: &machine.pointee.uc_mcontext.gregs) { bytes in
       let saved = bytes.baseAddress!.assumingMemoryBound(to: UInt64.self)
       let rip = saved[16]
-      guard rip >= HostProcessor.Place.data, rip < 0x5020_0000 else {
+      let selector = UInt16(truncatingIfNeeded: saved[18])
+      let isOurs =
+        selector != HostProcessor.Selector.code64
+        || rip >= HostProcessor.Place.data && rip < 0x5020_0000
+      guard isOurs else {
         let index = handledSignals.firstIndex(of: number) ?? 0
         sigaction(number, &previousActions[index], nil)
         return
@@ -193,6 +253,7 @@
       saved[15] = hostContext[17]
       saved[16] = hostRecovery
       saved[17] = 0x202
+      saved[18] = saved[18] & ~0xffff | UInt64(HostProcessor.Selector.code64)
     }
   }
 #endif

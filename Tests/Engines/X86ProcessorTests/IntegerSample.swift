@@ -1,5 +1,7 @@
 import ArchitectureX86
 
+@testable import X86Processor
+
 /// Random numbers that a seed makes again: xorshift64*.
 struct SeededNumbers {
   private var state: UInt64
@@ -40,6 +42,7 @@ struct SeededNumbers {
 
 /// A few instructions with everything they start from.
 struct Sample {
+  var mode = CodeMode.bits64
   /// The instructions; the last is followed by whatever ends the run.
   var bytes: [UInt8] = []
   var registers = [UInt64](repeating: 0, count: 16)
@@ -56,22 +59,56 @@ struct Sample {
 struct SampleBuilder {
   var random: SeededNumbers
   private(set) var sample = Sample()
-  /// The linear address of the first instruction.
+  /// Where the first instruction and the data area lie: offsets in their segments.
   let start: UInt64
   let data: Range<UInt64>
+  let mode: CodeMode
   let gsBase: UInt64
   /// Registers whose values stay as they are, and those that addresses may not use at all.
   private var pinned: UInt16 = 0
   private var reserved: UInt16 = 0
 
-  init(seed: UInt64, start: UInt64, data: Range<UInt64>, gsBase: UInt64) {
+  init(seed: UInt64, mode: CodeMode, start: UInt64, data: Range<UInt64>, gsBase: UInt64) {
     random = SeededNumbers(seed: seed)
+    self.mode = mode
     self.start = start
     self.data = data
     self.gsBase = gsBase
-    for number in 0..<16 { sample.registers[number] = random.operand() }
+    sample.mode = mode
+    for number in 0..<16 { sample.registers[number] = random.operand() & registerMask }
     sample.registers[4] = address(spread: 0x800) & (random.chance(7, in: 8) ? ~7 : ~0)
     sample.flags = 0x202 | random.next() & (X86.Flags.status)
+  }
+
+  // MARK: - What the mode permits
+
+  var isLong: Bool { mode == .bits64 }
+  private var registerMask: UInt64 { isLong ? .max : 0xffff_ffff }
+  private var registerCount: Int { isLong ? 16 : 8 }
+  /// The operand size without a prefix, as a power of two.
+  var defaultSize: Int { mode == .bits16 ? 1 : 2 }
+
+  /// A general register.
+  mutating func register() -> Int { random.below(registerCount) }
+
+  /// An operand size as a power of two.
+  mutating func size(bytes: Bool = true) -> Int {
+    let smallest = bytes ? 0 : 1
+    return smallest + random.below((isLong ? 4 : 3) - smallest)
+  }
+
+  /// The largest operand size of an instruction that has no byte form.
+  var largestSize: Int { isLong ? 3 : 2 }
+
+  /// Whether to choose the other address size, and what fills the bits of a register that it does not use.
+  mutating func addressSize() -> (prefix: [UInt8], garbage: UInt64) {
+    switch mode {
+    case .bits64:
+      return random.chance(1, in: 8) ? ([0x67], random.next() << 32) : ([], 0)
+    case .bits32: return ([], 0)
+    case .bits16:
+      return random.chance(1, in: 4) ? ([0x67], 0) : ([], random.next() & 0xffff_0000)
+    }
   }
 
   // MARK: - Values
@@ -93,7 +130,7 @@ struct SampleBuilder {
 
   /// Gives a register its value for good.
   mutating func set(_ register: Int, _ value: UInt64) {
-    sample.registers[register] = value
+    sample.registers[register] = value & registerMask
     pinned |= 1 << UInt16(register)
   }
 
@@ -118,9 +155,6 @@ struct SampleBuilder {
     (0..<count).map { UInt8(truncatingIfNeeded: value >> UInt64($0 * 8)) }
   }
 
-  /// The operand sizes as powers of two.
-  mutating func size(bytes: Bool = true) -> Int { bytes ? random.below(4) : 1 + random.below(3) }
-
   enum Form { case any, register, memory }
 
   /// Whether LOCK may stand before an instruction: where it may not, it is tried now and then all the same.
@@ -143,7 +177,7 @@ struct SampleBuilder {
       case .memory: true
       }
     var prefixes: [UInt8] = []
-    if size == 1 { prefixes.append(0x66) }
+    if needsPrefix(size) { prefixes.append(0x66) }
     if let prefix { prefixes.append(prefix) }
     if isMemory && lock == .permitted && random.chance(1, in: 4)
       || !isMemory && lock == .permitted && random.chance(1, in: 100)
@@ -151,19 +185,19 @@ struct SampleBuilder {
     {
       prefixes.append(0xf0)
     }
-    var rex: UInt8 = size == 3 ? 0x48 : random.chance(1, in: 4) ? 0x40 : 0
+    var rex: UInt8 = size == 3 ? 0x48 : isLong && random.chance(1, in: 4) ? 0x40 : 0
     if reg >= 8 { rex |= 0x44 }
     var modRM = UInt8(reg & 7) << 3
     var tail: [UInt8] = []
     var relative: UInt64?
     if isMemory {
-      let place = memoryOperand(target ?? address(), &prefixes)
+      let place = memoryOperand(target ?? address(), &prefixes, isAddressOnly: opcode == [0x8d])
       rex |= place.rex
       modRM |= place.modRM
       tail = place.tail
       relative = place.relative
     } else {
-      let number = rm ?? random.below(16)
+      let number = rm ?? register()
       if number >= 8 { rex |= 0x41 }
       modRM |= 0xc0 | UInt8(number & 7)
       tail = []
@@ -182,6 +216,9 @@ struct SampleBuilder {
     return nil
   }
 
+  /// Whether a size is chosen by the operand-size prefix.
+  func needsPrefix(_ size: Int) -> Bool { size == (mode == .bits16 ? 2 : 1) }
+
   private mutating func shuffled(_ prefixes: [UInt8]) -> [UInt8] {
     prefixes.count > 1 && random.chance(1, in: 2) ? prefixes.reversed() : prefixes
   }
@@ -196,22 +233,30 @@ struct SampleBuilder {
 
   /// Encodes an address by one of the ways there are, and sets registers to fit.
   private mutating func memoryOperand(
-    _ target: UInt64, _ prefixes: inout [UInt8]
+    _ target: UInt64, _ prefixes: inout [UInt8], isAddressOnly: Bool
   ) -> MemoryOperand {
     var target = target
-    if random.chance(1, in: 12) {
+    if isLong, random.chance(1, in: 12) {
       prefixes.append(0x65)
       target &-= gsBase
     } else if random.chance(1, in: 16) {
-      prefixes.append(random.pick([0x26, 0x2e, 0x36, 0x3e]))  // of no effect in 64-bit mode
+      // Of no effect in 64-bit mode; in the others CS lies elsewhere.
+      prefixes.append(random.pick(isLong ? [0x26, 0x2e, 0x36, 0x3e] : [0x26, 0x36, 0x3e]))
     }
-    // 32-bit addresses: upper halves of registers do not count.
-    let isNarrow = random.chance(1, in: 8)
-    if isNarrow { prefixes.append(0x67) }
+    // The other address size: 32 bits in 64-bit and 16-bit mode, 16 bits in 32-bit mode, where they
+    // reach no data but make an address all the same.
+    let isOther =
+      random.chance(1, in: mode == .bits32 ? 2 : 8) && (mode != .bits32 || isAddressOnly)
+    if isOther { prefixes.append(0x67) }
+    if isOther == (mode == .bits32), mode != .bits64 { return shortOperand(target) }
+    let isNarrow = isLong && isOther
 
-    let free = (0..<16).filter { !isPinned($0) }
+    let free = (0..<registerCount).filter { !isPinned($0) }
     switch random.below(8) {
-    case 0: return MemoryOperand(modRM: 0x05, relative: target)
+    case 0:
+      return isLong
+        ? MemoryOperand(modRM: 0x05, relative: target)
+        : MemoryOperand(modRM: 0x05, tail: Self.bytes(target, 4))
     case 1: return MemoryOperand(modRM: 0x04, tail: [0x25] + Self.bytes(target, 4))
     case 2, 3, 4:
       let base = random.pick(free)
@@ -236,7 +281,9 @@ struct SampleBuilder {
           + Self.bytes(target &- value << UInt64(scale), 4))
     default:
       let base = random.pick(free)
-      let candidates = (0..<16).filter { $0 != 4 && $0 != base && reserved >> UInt16($0) & 1 == 0 }
+      let candidates = (0..<registerCount).filter {
+        $0 != 4 && $0 != base && reserved >> UInt16($0) & 1 == 0
+      }
       let index = random.pick(candidates)
       let scale = random.below(4)
       let (mod, displacement, count) = displacement(base: base)
@@ -248,6 +295,38 @@ struct SampleBuilder {
         tail: [UInt8(scale) << 6 | UInt8(index & 7) << 3 | UInt8(base & 7)]
           + Self.bytes(displacement, count))
     }
+  }
+
+  /// The 16-bit forms: SDM Vol. 2A Table 2-1.
+  private mutating func shortOperand(_ target: UInt64) -> MemoryOperand {
+    // BX+SI, BX+DI, BP+SI, BP+DI, SI, DI, BP, BX: a register that is set to fit, and one that is not.
+    let forms: [(Int, Int?)] = [
+      (3, 6), (3, 7), (5, 6), (5, 7), (6, nil), (7, nil), (5, nil), (3, nil),
+    ]
+    let usable = (0..<8).filter { !isPinned(forms[$0].0) }
+    guard let form = usable.isEmpty ? nil : random.pick(usable), random.chance(7, in: 8) else {
+      return MemoryOperand(modRM: 0x06, tail: Self.bytes(target, 2))
+    }
+    let (base, index) = forms[form]
+    var sum = target
+    if let index {
+      set(index, value(of: index))
+      sum &-= value(of: index)
+    }
+    var mod: UInt8 = 0
+    var tail: [UInt8] = []
+    switch random.below(3) {
+    case 0 where form != 6: break
+    case 1:
+      let displacement = random.next()
+      (mod, tail, sum) = (0x80, Self.bytes(displacement, 2), sum &- displacement)
+    default:
+      let displacement = Int8(truncatingIfNeeded: random.next())
+      (mod, tail) = (0x40, [UInt8(bitPattern: displacement)])
+      sum &-= UInt64(bitPattern: Int64(displacement))
+    }
+    set(base, sum & 0xffff | random.next() << 16)
+    return MemoryOperand(modRM: mod | UInt8(form), tail: tail)
   }
 
   /// The mod bits, the displacement and its size.

@@ -17,13 +17,27 @@
       getenv(name).flatMap { UInt64(String(cString: $0)) } ?? standard
     }
 
-    @Test(arguments: InstructionGroup.all)
-    func `instructions do what the host's processor does`(_ group: InstructionGroup) throws {
+    @Test(arguments: InstructionGroup.all.filter { $0.modes.contains(.bits64) })
+    func `64-bit instructions do what the host's processor does`(
+      _ group: InstructionGroup
+    ) throws { try compare(group, .bits64) }
+
+    @Test(arguments: InstructionGroup.all.filter { $0.modes.contains(.bits32) })
+    func `32-bit instructions do what the host's processor does`(
+      _ group: InstructionGroup
+    ) throws { try compare(group, .bits32) }
+
+    @Test(arguments: InstructionGroup.all.filter { $0.modes.contains(.bits16) })
+    func `16-bit instructions do what the host's processor does`(
+      _ group: InstructionGroup
+    ) throws { try compare(group, .bits16) }
+
+    private func compare(_ group: InstructionGroup, _ mode: CodeMode) throws {
       let comparison = try #require(
         Comparison(), "the host refused executable memory at fixed addresses")
-      let count = Self.number("ROOST_DIFF_COUNT", else: 7_500)
+      let count = Self.number("ROOST_DIFF_COUNT", else: mode == .bits64 ? 6000 : 2000)
       let seed = Self.number("ROOST_DIFF_SEED", else: 1)
-      let differences = comparison.run(group, count: count, seed: seed &* 1_000_003)
+      let differences = comparison.run(group, mode, count: count, seed: seed &* 1_000_003)
       for difference in differences { Issue.record(Comment(rawValue: difference)) }
     }
   }
@@ -47,6 +61,7 @@
         guest.map(Place.code + page << 12, to: TestMachine.Place.code + page << 12, 7)
       }
       guestData = guest.host(TestMachine.Place.data)
+      describeLocalSegments()
       var random = SeededNumbers(seed: 99)
       for offset in stride(from: 0, to: dataSize, by: 8) {
         let value = offset % 4096 < 2048 ? random.next() : random.next() & 0x0101_0101_0001_0101
@@ -56,19 +71,25 @@
     }
 
     /// Describes the first few differences.
-    func run(_ group: InstructionGroup, count: UInt64, seed: UInt64) -> [String] {
+    func run(
+      _ group: InstructionGroup, _ mode: CodeMode, count: UInt64, seed: UInt64
+    ) -> [String] {
+      // In 16-bit code addresses are offsets in segments of the local table.
+      let isShort = mode == .bits16
+      let data = isShort ? 0 : Place.data
+      let code = isShort ? 0 : Place.code
       var differences: [String] = []
       for index in 0..<count {
         var random = SeededNumbers(seed: seed &+ index)
         // Sometimes across the end of a page.
         let offset = random.chance(1, in: 8) ? 0x1000 - UInt64(random.below(20)) : 0x100
         var builder = SampleBuilder(
-          seed: random.next(), start: Place.code + offset,
-          data: Place.data..<Place.data + Place.dataSize, gsBase: HostProcessor.gsBase)
+          seed: random.next(), mode: mode, start: code + offset,
+          data: data..<data + Place.dataSize, gsBase: HostProcessor.gsBase)
         if random.chance(1, in: 2) { builder.flagProducer() }
         group.make(&builder)
         if random.chance(1, in: 2) { builder.flagConsumer() }
-        if let difference = compare(builder.sample, at: offset) {
+        if let difference = compare(builder.sample, at: offset, start: code + offset) {
           differences.append("\(group.name), sample \(index): \(difference)")
           if differences.count == 5 { break }
         }
@@ -76,23 +97,53 @@
       return differences
     }
 
-    private func compare(_ sample: Sample, at offset: UInt64) -> String? {
-      let start = Place.code + offset
+    /// The guest's local table: what the host's system call made there.
+    private func describeLocalSegments() {
+      let table = TestMachine.Place.localDescriptors
+      func descriptor(_ base: UInt64, _ limit: UInt64, _ rights: UInt64) -> UInt64 {
+        limit | (base & 0xff_ffff) << 16 | rights << 40 | (base >> 24) << 56
+      }
+      guest.write(descriptor(Place.data, Place.dataSize - 1, 0xf3), at: table)
+      guest.write(descriptor(Place.code, Place.codeSize - 1, 0xfb), at: table + 8)
+      guest.cpu.pointee.ldtr_selector = 0x48
+      guest.cpu.pointee.ldtr_base = table
+      guest.cpu.pointee.ldtr_limit = 15
+    }
+
+    /// Segments as the host has them in the mode.
+    private func setSegments(_ mode: CodeMode) {
+      typealias Selector = HostProcessor.Selector
+      guest.setPrivilege(3)
+      guest.cpu.set(Slot.segmentBase + 40, HostProcessor.gsBase)
+      guard mode != .bits64 else { return }
+      let isShort = mode == .bits16
+      guest.cpu.setSegment(
+        1, selector: isShort ? Selector.localCode : Selector.code32,
+        base: isShort ? Place.code : 0, limit: isShort ? Place.codeSize - 1 : 0xffff_ffff,
+        attributes: isShort ? 0xfb : 0xc0fb)
+      for segment in [0, 2, 3] {
+        guest.cpu.setSegment(
+          segment, selector: isShort ? Selector.localData : Selector.data,
+          base: isShort ? Place.data : 0, limit: isShort ? Place.dataSize - 1 : 0xffff_ffff,
+          attributes: isShort ? 0xf3 : 0xc0f3)
+      }
+      guest.core.modeChanged()
+    }
+
+    private func compare(_ sample: Sample, at offset: UInt64, start: UInt64) -> String? {
       let end = start + UInt64(sample.bytes.count)
       // The host leaves by a jump, the guest by HLT, which user code may not execute.
-      let distance = SampleBuilder.bytes(host.exit &- (end + 5), 4)
-      (host.code + Int(offset)).copyMemory(
-        from: sample.bytes + [0xe9] + distance, byteCount: sample.bytes.count + 5)
+      let native = sample.bytes + host.way(out: end, sample.mode)
+      (host.code + Int(offset)).copyMemory(from: native, byteCount: native.count)
       guest.write(sample.bytes + [0xf4], at: TestMachine.Place.code + offset)
 
       var expected = sample.registers
-      let native = host.run(from: start, &expected, flags: sample.flags)
+      let result = host.run(from: start, sample.mode, &expected, flags: sample.flags)
 
-      guest.setPrivilege(3)
-      guest.cpu.set(Slot.segmentBase + 40, HostProcessor.gsBase)
+      setSegments(sample.mode)
       guest.registers = sample.registers
       guest.cpu.rflags = sample.flags
-      let stop = guest.run(from: start)
+      let stop = guest.run(from: guest.cpu.segmentBase(1) + start)
       guard stop == .halted, let vector = guest.haltedVector, let frame = guest.frame else {
         return describe(sample, "the guest \(stop) at \(hex(guest.cpu.pointee.rip))")
       }
@@ -101,12 +152,12 @@
 
       var complaints: [String] = []
       let ended = vector == 13 && frame.rip == end
-      if let exception = native.vector {
+      if let exception = result.vector {
         if ended {
           complaints.append("exception \(exception) did not come")
-        } else if exception != vector || native.rip != frame.rip {
+        } else if exception != vector || result.rip != frame.rip {
           complaints.append(
-            "exception \(vector) at \(hex(frame.rip)) instead of \(exception) at \(hex(native.rip))"
+            "exception \(vector) at \(hex(frame.rip)) instead of \(exception) at \(hex(result.rip))"
           )
         }
       } else if !ended {
@@ -114,16 +165,20 @@
           "exception \(vector) (\(frame.code.map(hex) ?? "no code")) at \(hex(frame.rip)), CR2 "
             + hex(guest.cpu.pointee.cr2))
       }
-      for register in 0..<16 where actual[register] != expected[register] {
+      // Upper halves, and registers that only 64-bit code has, are undefined after other code.
+      let isLong = sample.mode == .bits64
+      let mask: UInt64 = isLong ? .max : 0xffff_ffff
+      for register in 0..<(isLong ? 16 : 8)
+      where actual[register] & mask != expected[register] & mask {
         if sample.undefinedRegisters >> UInt16(register) & 1 == 1 { continue }
-        if sample.undefinedIfZero == register, native.flags & X86.Flags.zero != 0 { continue }
+        if sample.undefinedIfZero == register, result.flags & X86.Flags.zero != 0 { continue }
         complaints.append(
           "register \(register) \(hex(actual[register])) instead of \(hex(expected[register]))")
       }
       let ignored = sample.undefinedFlags | X86.Flags.resume
-      if (frame.flags ^ native.flags) & ~ignored != 0 {
+      if (frame.flags ^ result.flags) & ~ignored != 0 {
         complaints.append(
-          "flags \(hex(frame.flags & ~ignored)) instead of \(hex(native.flags & ~ignored))")
+          "flags \(hex(frame.flags & ~ignored)) instead of \(hex(result.flags & ~ignored))")
       }
       if memcmp(guestData, host.data, dataSize) != 0 {
         complaints.append("memory " + firstDifference())
