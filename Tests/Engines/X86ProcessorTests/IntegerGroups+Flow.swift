@@ -99,6 +99,64 @@ extension InstructionGroup {
       }
       b.marker()
     },
+    InstructionGroup("comparisons with a Jcc behind") { b in
+      let size = b.size()
+      let wide = UInt8(size == 0 ? 0 : 1)
+      var condition = UInt8(b.random.below(16))
+      switch b.random.below(6) {
+      case 0: b.instruction([0x38 | wide], size: size, reg: b.register())
+      case 1: b.instruction([0x3a | wide], size: size, reg: b.register())
+      case 2:
+        b.instruction([0x80 | wide], size: size, reg: 7, immediate: b.immediate(size))
+      case 3:
+        b.instruction([0x83], size: max(size, 1), reg: 7, immediate: b.immediate(0))
+      case 4:
+        b.undefined(Undefined.logic)
+        let register = b.register()
+        b.instruction(
+          [0x84 | wide], size: size, reg: register, form: .register,
+          register: b.random.chance(1, in: 2) ? register : nil)
+      default:
+        b.undefined(Undefined.logic)
+        b.instruction(
+          [0xf6 | wide], size: size, reg: 0, immediate: b.immediate(size))
+      }
+      if b.random.chance(1, in: 2) { condition = b.random.pick([4, 5, 2, 3, 12, 15]) }
+      b.append([0x70 | condition, UInt8(b.markerSize)])
+      b.marker()
+    },
+    InstructionGroup("loops of a few instructions") { b in
+      // The counter is RCX; whatever else the loop changes, memory and the other registers, may be anything.
+      b.set(1, UInt64(1 + b.random.below(20)))
+      b.set(3, b.address() & ~7)
+      let top = b.here
+      for _ in 0..<1 + b.random.below(4) {
+        let size = b.size()
+        let wide = UInt8(size == 0 ? 0 : 1)
+        // Bytes of RSI and RDI would be DH and BH.
+        let registers = size == 0 ? [0, 2] : [0, 2, 6, 7]
+        let register = b.random.pick(registers)
+        // ADD, ADC, SBB, SUB between registers, or with memory at [RBX].
+        let opcode: UInt8 = b.random.pick([0x00, 0x10, 0x18, 0x28]) | wide
+        if b.mode != .bits16, b.random.chance(1, in: 3) {
+          b.plain([opcode | b.random.pick([0, 2]), UInt8(register << 3) | 3], size: size)
+        } else {
+          b.instruction(
+            [opcode], size: size, reg: register, form: .register,
+            register: b.random.pick(registers), lock: .untried)
+        }
+      }
+      switch b.random.below(3) {
+      case 0: b.plain([0xff, 0xc9], size: b.defaultSize)  // dec ecx
+      case 1: b.plain([0x83, 0xe9, 1], size: b.defaultSize)  // sub ecx, 1
+      default:
+        b.plain([0xff, 0xc9], size: b.defaultSize)
+        b.plain([0x85, 0xc9], size: b.defaultSize)  // test ecx, ecx
+        b.undefined(Undefined.logic)
+      }
+      let distance = UInt64(0) &- (b.here + 2 - top)
+      b.append([0x75, UInt8(truncatingIfNeeded: distance)])
+    },
     InstructionGroup("LOOP, LOOPE, LOOPNE, JRCXZ") { b in
       let (prefix, garbage) = b.addressSize()
       let kind = UInt8(b.random.below(4))
