@@ -1,11 +1,15 @@
 import ArchitectureX86
 import CProcessor
+import Synchronization
 
 // Each handler leaves the work to a function that is not inlined into it: variables whose address is taken would
 // keep the handler from ending in a jump.
 
 // Instructions with LOCK, and those that compare or exchange with memory: real atomic operations on the
-// host's memory. Across a page end or on a device they are not atomic; no guest relies on that.
+// host's memory. Across a page end or on a device they are atomic only among each other.
+
+/// Held during what may be an operation that the host cannot do in one instruction.
+private let splitOperation = Mutex(())
 
 /// Where in the host the operand of an atomic operation lies.
 @inline(__always)
@@ -36,6 +40,12 @@ func atomicUpdate<T: Width>(
 
 @inline(never)
 func atomicUpdateSlow<T: Width>(
+  _ cpu: CPU, _ op: Op, _ address: UInt64, _ change: (T) -> T
+) -> T? {
+  splitOperation.withLock { _ in atomicUpdateLocked(cpu, op, address, change) }
+}
+
+private func atomicUpdateLocked<T: Width>(
   _ cpu: CPU, _ op: Op, _ address: UInt64, _ change: (T) -> T
 ) -> T? {
   let size = MemoryLayout<T>.size
