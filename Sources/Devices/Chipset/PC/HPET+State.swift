@@ -180,6 +180,8 @@ extension HPET.State {
     let counter = counter(at: now)
     isEnabled = enabled
     counterBase = enabled ? counter &- Self.oscillator.ticks(at: now) : counter
+    // An edge that has been must not rise again when the counter goes on.
+    if !enabled { for index in comparators.indices { comparators[index].edge = false } }
   }
 
   /// §2.3.7: software halts the counter first; one that runs takes the value all the same.
