@@ -253,8 +253,8 @@ static inline x86_doubles x86_cvtss2sd(x86_doubles a, x86_floats b) {
 
 // MARK: - Rounding to an integral value (SSE4.1)
 
-/// The rounding of ROUNDPS and its kin: SDM Vol. 2 Table 4-18 "Rounding Modes and Encoding of Rounding
-/// Control (RC) Field". Bit 2 of the immediate chooses MXCSR's mode, bit 3 keeps the precision flag.
+/// The rounding of ROUNDPS and its kin: SDM Vol. 2, ROUNDPD, "Rounding Modes and Encoding of
+/// Rounding Control (RC) Field". Bit 2 of the immediate chooses MXCSR's mode, bit 3 keeps the precision flag.
 #if X86_NATIVE
 #define X86_ROUND_CASE(name, immediate)                                                           \
   case immediate:                                                                                 \

@@ -65,6 +65,15 @@ extension UnsafeMutablePointer<x86_cpu> {
       (carry ? 1 &<< 63 : 0) | (carry != overflow ? 1 &<< 62 : 0) | pointee.flag_carry & 8
   }
 
+  /// ZF, PF and CF given; OF, SF and AF are clear.
+  @inline(__always)
+  func setComparison(zero: Bool, parity: Bool, carry: Bool) {
+    setCarry(carry, overflow: false)
+    // A result of 0 or 0x100 has even parity and a clear sign.
+    pointee.flag_result = zero ? 0 : 0x100
+    pointee.flag_delta = parity ? 0 : 1
+  }
+
   /// The six status flags at their places in RFLAGS.
   var statusFlags: UInt64 {
     get {

@@ -78,7 +78,7 @@ enum MMX {
   }
 }
 
-/// Raises #MF if an earlier x87 instruction left an unmasked exception: SDM Vol. 3A Table 13-2. With CR0.NE
+/// Raises #MF if an earlier x87 instruction left an unmasked exception: SDM Vol. 3A §13.5. With CR0.NE
 /// clear the report is an interrupt of the chipset's; this processor then goes on, as if IGNNE# was low.
 @inline(__always)
 func reportPendingException(_ cpu: CPU, _ op: Op) -> Bool {

@@ -1,8 +1,8 @@
 import ArchitectureX86
 import CProcessor
 
-/// Instructions on XMM and MMX registers in the two-byte map. SDM Vol. 2D Tables; the columns
-/// of a cell are `Instruction.mandatoryPrefix`: none, 66, F3, F2.
+/// Instructions on XMM and MMX registers in the two-byte map. SDM Vol. 2D Table A-3; the rows of a cell
+/// are `Instruction.mandatoryPrefix`: none, 66, F3, F2.
 extension Translator {
   /// - Returns: `nil` if the instruction is none of these.
   mutating func vectorTwoByte() -> Flow? {

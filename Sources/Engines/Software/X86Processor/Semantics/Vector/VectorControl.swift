@@ -59,7 +59,7 @@ extension UnsafeMutablePointer<x86_cpu> {
 // MARK: - Availability
 
 /// Steps that precede an instruction decoded while something forbids it, and ask what does: SDM Vol. 3A
-/// Tables 2-2, 13-1 and 14-2.
+/// Tables 2-2, 13-1 and 14-1.
 enum VectorAvailability {
   static let requireSSE: Handler = { cpu, op in
     guard cpu.pointee.cr0 & X86.CR0.emulation == 0, cpu.pointee.cr4 & X86.CR4.fxsave != 0 else {

@@ -1,8 +1,8 @@
 import CFloat
 import CProcessor
 
-// Conversions between integers and floating-point formats: SDM Vol. 1 §10.4.3, §11.4.4, Table 4-10. What
-// cannot be represented becomes the "integer indefinite" value.
+// Conversions between integers and floating-point formats: SDM Vol. 1 §10.4.3, §11.4.1.6. What cannot
+// be represented becomes the "integer indefinite" value.
 
 /// To a general register.
 @inline(__always)

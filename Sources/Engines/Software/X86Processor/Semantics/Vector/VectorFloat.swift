@@ -75,7 +75,7 @@ func compareIntoFlags<V: BitwiseCopyable>(
 ) {
   let flags = compare(cpu.vector(op.pointee.destination), cpu.vector(op.pointee.source))
   guard settleFloat(cpu, op) else { return }
-  cpu.statusFlags = flags
+  cpu.setComparison(zero: flags & 0x40 != 0, parity: flags & 4 != 0, carry: flags & 1 != 0)
   return next(cpu, op)
 }
 

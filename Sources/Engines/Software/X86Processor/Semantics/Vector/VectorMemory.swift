@@ -44,7 +44,8 @@ func loadWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
   return next(cpu, op)
 }
 
-/// SDM Vol. 2A Table 2-18 "Type 1" and "Type 2": legacy SSE operands of 16 bytes.
+/// Operands of 16 bytes: SDM Vol. 1 §4.1.1 "Alignment of Words, Doublewords, Quadwords, and Double
+/// Quadwords".
 @inline(__always)
 private func isAligned(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
   if _fastPath(address & 15 == 0) { return true }

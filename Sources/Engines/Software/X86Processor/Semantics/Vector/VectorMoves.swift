@@ -1,6 +1,6 @@
 import CProcessor
 
-// Moves between registers: SDM Vol. 1 §10.4.1.1, §11.4.1.1, §11.4.3. Those from and to memory are the
+// Moves between registers: SDM Vol. 1 §10.4.1.1, §11.4.1.1, §11.4.2. Those from and to memory are the
 // loads and stores of VectorMemory.swift.
 
 enum VectorMoves {

@@ -1,6 +1,6 @@
 import CProcessor
 
-// Shifts of packed integers: SDM Vol. 1 §9.4.6 "Shift Instructions". All elements go the same way; counts
+// Shifts of packed integers: SDM Vol. 1 §9.4.7 "Shift Instructions". All elements go the same way; counts
 // beyond an element's width leave nothing but, in arithmetic shifts, its sign.
 
 /// A shift in its two forms: the count in a register or memory, and in the immediate byte.

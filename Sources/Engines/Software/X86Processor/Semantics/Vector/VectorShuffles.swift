@@ -1,6 +1,6 @@
 import CProcessor
 
-// Packing, unpacking, shuffling, insertion and extraction: SDM Vol. 1 §9.4.5, §11.4.2, §12.6.
+// Packing, unpacking, shuffling, insertion and extraction: SDM Vol. 1 §9.4.4, §9.4.5, §11.4.2, §12.6, §12.10.
 
 // MARK: - Interleaving
 
