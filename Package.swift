@@ -100,8 +100,8 @@ let package = Package(
 
     // Engines: what executes the guest.
     part(
-      "Execution", in: "Engines/Execution", ["Bits", "ArchitectureX86", "Work", "Memory", "Board"],
-      common),
+      "Execution", in: "Engines/Execution",
+      ["Bits", "ArchitectureX86", "Work", "Memory", "Board", "Inspection"], common),
     part(
       "InterruptControllers", in: "Engines/InterruptControllers",
       [
@@ -111,13 +111,14 @@ let package = Package(
       "X86Processor", in: "Engines/Software/X86Processor",
       [
         "Bits", "ArchitectureX86", "Work", "Memory", "Board", "Execution", "InterruptControllers",
+        "Inspection",
         "CProcessor", "CFloat",
       ], hot),
     part(
       "SoftwareEngine", in: "Engines/Software/SoftwareEngine",
       [
         "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "Execution",
-        "InterruptControllers", "X86Processor", "CProcessor",
+        "InterruptControllers", "Inspection", "X86Processor", "CProcessor",
       ], hot),
 
     // Monitor: what puts it all together.

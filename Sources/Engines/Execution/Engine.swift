@@ -1,4 +1,5 @@
 package import Board
+package import Inspection
 package import Memory
 package import Work
 
@@ -40,6 +41,8 @@ package protocol Partition<ISA>: AnyObject, Sendable {
   func bindProcessor(_ index: Int) throws(EngineError) -> any VirtualProcessor<ISA>
   /// Makes the processor's `run` return `.kicked` soon, or its next `run` at once. From any thread.
   func kick(_ index: Int)
+  /// Renders the processors for people: what the engine counts, and their interrupt controllers. From any thread.
+  func inspect(_ node: inout Node)
 
   // Powers an engine may have. `nil` is an answer, not an error.
   var interruptController: (any ProcessorInterrupts)? { get }

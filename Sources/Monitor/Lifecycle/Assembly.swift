@@ -149,6 +149,7 @@ extension Assembly {
       node.child("ports") { Self.inspect(board.ports, &$0) }
       node.child("registers") { Self.inspect(board.registers, &$0) }
     }
+    node.child("processors") { processors.inspect(&$0) }
     node.child("devices") { node in
       for part in pc.parts { node.child(part.name) { part.component.inspect(&$0) } }
     }

@@ -2,6 +2,7 @@ package import ArchitectureX86
 package import Board
 package import Execution
 package import HostOS
+package import Inspection
 import Synchronization
 import Work
 
@@ -38,6 +39,8 @@ package final class Processors: Sendable {
   }
 
   package var count: Int { seats.count }
+
+  package func inspect(_ node: inout Node) { partition.inspect(&node) }
 
   /// Lets all processors run guest code.
   package func run() { for seat in seats { seat.order(.run) } }

@@ -1,6 +1,7 @@
 import ArchitectureX86
 import Execution
 import HostOS
+import Inspection
 import InterruptControllers
 import Memory
 import Synchronization
@@ -52,6 +53,16 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
   func kick(_ index: Int) {
     guard cores.indices.contains(index) else { return }
     cores[index].kick()
+  }
+
+  func inspect(_ node: inout Node) {
+    node.field("engine", "software:interpreter")
+    for core in cores {
+      node.child("\(core.index)") { node in
+        core.statistics.inspect(&node)
+        node.child("localAPIC") { apics[core.index].inspect(&$0) }
+      }
+    }
   }
 
   var interruptController: (any ProcessorInterrupts)? { apics }

@@ -15,7 +15,7 @@ extension Core {
   /// As `lookUp`, but `nil` also for code that is not kept decoded.
   func lookUpKept() -> Op? {
     let rip = cpu.pointee.rip
-    statistics.lookUps &+= 1
+    statistics.lookUps.increment()
     guard let place = codePlace(rip) else { return nil }
     guard let page = place.page else { return nil }
     let variant = codeVariant
@@ -135,7 +135,7 @@ extension Core {
       let flow = translator.translate(instruction, at: offset)
       code.enter(page: page, variant: variant, offset: offset, first)
       entries += 1
-      statistics.decodedInstructions &+= 1
+      statistics.decodedInstructions.increment()
       offset += Int(instruction.length)
       if case .ends = flow { break }
     }
@@ -202,7 +202,7 @@ extension Core {
 
   /// Forgets code decoded from a page.
   func dropCode(page: Int) {
-    if code.drop(page: page) { statistics.droppedPages &+= 1 }
+    if code.drop(page: page) { statistics.droppedPages.increment() }
   }
 }
 

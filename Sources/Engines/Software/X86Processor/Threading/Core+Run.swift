@@ -36,7 +36,7 @@ extension Core {
       let pending = apic.pending
       if _slowPath(!pending.isEmpty), !takeEvents(pending) { return .tripleFault(.zero) }
       if _slowPath(activity != .active) {
-        statistics.halts &+= 1
+        statistics.halts.increment()
         neighbours?.sleep(self)
         continue
       }
@@ -48,7 +48,7 @@ extension Core {
       if let op = isTraced || isShadowed ? decodeOne() : lookUp() { op.pointee.run(cpu, op) }
       switch cpu.pointee.exit {
       case LeaveReason.exception:
-        statistics.exceptions &+= 1
+        statistics.exceptions.increment()
         let event = Event(
           vector: UInt8(truncatingIfNeeded: cpu.pointee.exception_vector), source: .exception,
           code: cpu.pointee.exception_has_code != 0 ? cpu.pointee.exception_code : nil)
@@ -99,7 +99,7 @@ extension Core {
     if pending.contains(.interrupt), cpu.pointee.system_flags & X86.Flags.interrupt != 0,
       let vector = apic.acknowledgeInterrupt()
     {
-      statistics.interrupts &+= 1
+      statistics.interrupts.increment()
       activity = .active
       return deliver(Event(vector: vector, source: .hardware, code: nil))
     }
@@ -151,7 +151,7 @@ extension Core {
     }
     if needsCacheReset {
       needsCacheReset = false
-      statistics.cacheResets &+= 1
+      statistics.cacheResets.increment()
       code.dropAll()
       codeGeneration += 1
       globalCodeGeneration += 1

@@ -59,18 +59,7 @@ package final class Core: @unchecked Sendable {
   /// The A20 line: with it low, bit 20 of every physical address is zero.
   var a20Mask: UInt64 = .max
   let physicalAddressBits: UInt32
-  /// Counters for inspection.
-  package var statistics = Statistics()
-
-  package struct Statistics: Sendable {
-    package var exceptions: UInt64 = 0
-    package var interrupts: UInt64 = 0
-    package var lookUps: UInt64 = 0
-    package var decodedInstructions: UInt64 = 0
-    package var droppedPages: UInt64 = 0
-    package var cacheResets: UInt64 = 0
-    package var halts: UInt64 = 0
-  }
+  package let statistics = Statistics()
 
   package init(
     index: Int, memory: GuestMemory, apic: LocalAPIC, model: X86.CPUModel, clock: any VMClock
