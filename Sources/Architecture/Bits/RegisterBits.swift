@@ -1,7 +1,9 @@
 /// A hardware register as a value: named fields over one raw integer.
 ///
-/// Fields are computed properties over the two subscripts, in the manual's words.
-package protocol RegisterBits: Sendable {
+/// Fields are computed properties over the two subscripts, in the manual's words. Public, although only this
+/// package uses it: a generic of another module is neither inlined nor specialised unless it is public and
+/// inlinable.
+public protocol RegisterBits: Sendable {
   associatedtype Raw: FixedWidthInteger & Sendable
   var raw: Raw { get set }
 }
@@ -9,7 +11,7 @@ package protocol RegisterBits: Sendable {
 extension RegisterBits {
   /// One bit of the register.
   @inlinable @inline(__always)
-  package subscript(bit index: Int) -> Bool {
+  public subscript(bit index: Int) -> Bool {
     get { raw & (1 &<< Raw(truncatingIfNeeded: index)) != 0 }
     set {
       let mask: Raw = 1 &<< Raw(truncatingIfNeeded: index)
@@ -19,7 +21,7 @@ extension RegisterBits {
 
   /// `count` bits from bit `low` up; `count` is smaller than the register's width.
   @inlinable @inline(__always)
-  package subscript(bits low: Int, count: Int) -> Raw {
+  public subscript(bits low: Int, count: Int) -> Raw {
     get {
       (raw &>> Raw(truncatingIfNeeded: low)) & ((1 &<< Raw(truncatingIfNeeded: count)) &- 1)
     }
