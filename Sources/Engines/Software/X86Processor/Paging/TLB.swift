@@ -7,8 +7,8 @@ struct TLB: ~Copyable {
   /// Entries of non-global pages filled since they were last flushed, so that a flush touches no others.
   private let filled: UnsafeMutablePointer<UInt16>
   private var filledCount = 0
-  /// Whether any entry is part of a large page, which INVLPG drops whole.
-  private var hasLarge = false
+  /// Where large pages are in use, of which INVLPG drops all parts: one range for each half of the address space.
+  private var largeRanges: (lower: LargeRange, upper: LargeRange) = (LargeRange(), LargeRange())
 
   private static var entries: Int { Int(X86_TLB_ENTRIES) }
   private static let empty = x86_tlb_entry(
@@ -35,7 +35,7 @@ struct TLB: ~Copyable {
     let index =
       Int(truncatingIfNeeded: linear >> 12) & (Self.entries - 1) + (isUser ? Self.entries : 0)
     supervisor[index] = entry
-    if entry.physical & UInt64(X86_TLB_LARGE) != 0 { hasLarge = true }
+    if entry.physical & UInt64(X86_TLB_LARGE) != 0 { noteLargePage(linear) }
     guard entry.physical & UInt64(X86_TLB_GLOBAL) == 0 else { return }
     if filledCount < 2 * Self.entries {
       filled[filledCount] = UInt16(index)
@@ -62,20 +62,33 @@ struct TLB: ~Copyable {
   mutating func flushAll() {
     supervisor.update(repeating: Self.empty, count: 2 * Self.entries)
     filledCount = 0
-    hasLarge = false
+    largeRanges = (LargeRange(), LargeRange())
   }
 
-  /// Drops one page, at all privilege levels, global or not; large pages go with all their parts.
-  mutating func flush(page linear: UInt64) {
-    if hasLarge {
+  /// A large page is in use, if only by code.
+  mutating func noteLargePage(_ linear: UInt64) {
+    if linear >> 63 == 0 {
+      largeRanges.lower.include(linear)
+    } else {
+      largeRanges.upper.include(linear)
+    }
+  }
+
+  /// Drops one page, at all privilege levels, global or not.
+  ///
+  /// - Returns: whether all was dropped, because the page may be part of a large one.
+  mutating func flush(page linear: UInt64) -> Bool {
+    let range = linear >> 63 == 0 ? largeRanges.lower : largeRanges.upper
+    if range.contains(linear) {
       flushAll()
-      return
+      return true
     }
     let index = Int(truncatingIfNeeded: linear >> 12) & (Self.entries - 1)
     let page = linear & ~pageMask
     for table in [supervisor, user] where table[index].read_tag & ~pageMask == page {
       table[index] = Self.empty
     }
+    return false
   }
 
   /// Takes away the right to write without being asked: of one physical page, or of all.
@@ -93,4 +106,18 @@ struct TLB: ~Copyable {
     }
     return had
   }
+}
+
+/// A range of linear addresses that holds all large pages seen, rounded to the largest page there is.
+private struct LargeRange {
+  private static let largest: UInt64 = 1 << 30
+  private var first: UInt64 = .max
+  private var last: UInt64 = 0
+
+  mutating func include(_ linear: UInt64) {
+    first = min(first, linear & ~(Self.largest - 1))
+    last = max(last, linear | (Self.largest - 1))
+  }
+
+  func contains(_ linear: UInt64) -> Bool { first <= linear && linear <= last }
 }

@@ -98,7 +98,7 @@ final class CodeCache {
 
 /// Which decoded page lies behind a linear page.
 struct CodePageEntry {
-  static let count = 512
+  static let count = 1024
 
   var linear: UInt64
   var physical: UInt64
@@ -113,4 +113,27 @@ struct CodePageEntry {
   ) -> UnsafeMutablePointer<CodePageEntry> {
     table + Int(truncatingIfNeeded: linear >> 12) & (count - 1)
   }
+}
+
+/// A set of pages that may say yes of one that it does not hold.
+struct PageFilter {
+  private var words = InlineArray<64, UInt64>(repeating: 0)
+
+  private static func place(_ linear: UInt64) -> (word: Int, bit: UInt64) {
+    let page = linear >> 12
+    let hash = (page ^ page >> 12 ^ page >> 24) & 0xfff
+    return (Int(truncatingIfNeeded: hash >> 6), 1 << (hash & 63))
+  }
+
+  mutating func insert(_ linear: UInt64) {
+    let (word, bit) = Self.place(linear)
+    words[word] |= bit
+  }
+
+  func mayContain(_ linear: UInt64) -> Bool {
+    let (word, bit) = Self.place(linear)
+    return words[word] & bit != 0
+  }
+
+  mutating func removeAll() { words = InlineArray(repeating: 0) }
 }

@@ -64,12 +64,8 @@ extension Core {
       guard let host = memory.hostPage(holding: GPA(physical)), !isAPICPage(physical) else {
         return CodePlace(physical: physical, page: nil, isGlobal: false)
       }
-      if entry.pointee.linear != .max, entry.pointee.linear != linear {
-        // INVLPG finds jump entries through this table, so what leaves it takes its jump entries along.
-        codeGeneration += 1
-        globalCodeGeneration += 1
-        updateCodeKeys()
-      }
+      if found.large { tlb.noteLargePage(linear) }
+      executedPages.insert(linear)
       entry.pointee = CodePageEntry(
         linear: linear, physical: physical,
         key: found.global ? cpu.pointee.code_key_global : cpu.pointee.code_key,

@@ -153,9 +153,7 @@ extension Core {
       needsCacheReset = false
       statistics.cacheResets.increment()
       code.dropAll()
-      codeGeneration += 1
-      globalCodeGeneration += 1
-      updateCodeKeys()
+      forgetCodeAddresses()
     }
   }
 

@@ -41,6 +41,8 @@ package final class Core: @unchecked Sendable {
 
   /// Linear page to decoded page, one entry a slot.
   let codePages: UnsafeMutablePointer<CodePageEntry>
+  /// Pages into which a jump entry may lead.
+  var executedPages = PageFilter()
   /// Raised when translations of code were dropped: keys of jump entries made before no longer match.
   var codeGeneration: UInt64 = 1
   var globalCodeGeneration: UInt64 = 1
@@ -200,26 +202,29 @@ extension Core {
 
   /// Drops cached translations, of data and of code: those of this address space, or all.
   func flushTranslations(global: Bool) {
-    codeGeneration += 1
     if global {
-      globalCodeGeneration += 1
       tlb.flushAll()
+      forgetCodeAddresses()
     } else {
       tlb.flushNonGlobal()
+      codeGeneration += 1
+      updateCodeKeys()
     }
-    updateCodeKeys()
   }
 
   /// INVLPG.
   func flushTranslation(of linear: UInt64) {
-    tlb.flush(page: linear)
+    if tlb.flush(page: linear) || executedPages.mayContain(linear) { forgetCodeAddresses() }
     let entry = CodePageEntry.slot(codePages, linear)
-    if entry.pointee.linear == linear & ~pageMask {
-      // Only then can a jump entry lead into the page.
-      codeGeneration += 1
-      globalCodeGeneration += 1
-      updateCodeKeys()
-    }
+    if entry.pointee.linear == linear & ~pageMask { entry.pointee = .empty }
+  }
+
+  /// Makes every jump entry look its code up again.
+  func forgetCodeAddresses() {
+    codeGeneration += 1
+    globalCodeGeneration += 1
+    executedPages.removeAll()
+    updateCodeKeys()
   }
 
   /// The time-stamp counter.
