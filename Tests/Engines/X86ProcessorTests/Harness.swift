@@ -46,6 +46,9 @@ final class TestMachine {
   let core: Core
   let apics: LocalAPICs
   let clock = ManualClock()
+  /// Where devices of a test answer.
+  let ports = IOBus(wideAccess: .split)
+  let deviceRegisters = IOBus(wideAccess: .refuse)
   private let loop = ManualLoop()
   private let surroundings = Surroundings()
   private let watchdog: Watchdog
@@ -59,7 +62,7 @@ final class TestMachine {
       attention: surroundings)
     core = Core(
       index: 0, memory: memory, apic: apics[0], model: .x86_64v2, clock: clock)
-    buses = Buses(ports: IOBus(wideAccess: .split), registers: IOBus(wideAccess: .refuse))
+    buses = Buses(ports: ports, registers: deviceRegisters)
     watchdog = Watchdog(core)
     surroundings.core = core
     core.neighbours = surroundings
