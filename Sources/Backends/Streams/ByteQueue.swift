@@ -8,7 +8,7 @@ struct ByteQueue {
   init(capacity: Int) { self.capacity = capacity }
 
   var count: Int { bytes.count - taken }
-  var room: Int { capacity - count }
+  var room: Int { max(0, capacity - count) }
   var isEmpty: Bool { count == 0 }
 
   /// Appends as many of `new` as there is room for; answers how many.
@@ -17,6 +17,9 @@ struct ByteQueue {
     bytes += new.prefix(accepted)
     return accepted
   }
+
+  /// Appends all of `new`, beyond the limit if need be.
+  mutating func appendAll(_ new: some Collection<UInt8>) { bytes += new }
 
   /// Takes the first `limit` bytes, or all there are.
   mutating func take(_ limit: Int = .max) -> [UInt8] {

@@ -14,8 +14,7 @@ package final class FileStream: HostStream {
   package func receive(upTo count: Int) -> [UInt8] { [] }
   package func attach(_ user: any ByteStreamUser) { self.user.attach(user) }
 
-  package func close() {
-    _ = pump.flush(patience: closingPatience)
+  package func close() -> HostError? {
     pump.close()
   }
 }

@@ -1,13 +1,13 @@
+package import HostOS
+
 /// A stream that holds on to the host and wants a proper end.
 package protocol HostStream: ByteStream {
   /// Waits until what was sent has left the process, but not for a reader that makes no progress; then
-  /// lets go of the host. Once.
-  func close()
+  /// lets go of the host. Once. Answers why bytes were lost, unless their reader had simply gone.
+  @discardableResult
+  func close() -> HostError?
 }
 
 extension NullStream: HostStream {
-  package func close() {}
+  package func close() -> HostError? { nil }
 }
-
-/// How long the end of a stream waits for a reader that makes no progress, in nanoseconds.
-let closingPatience: UInt64 = 2_000_000_000

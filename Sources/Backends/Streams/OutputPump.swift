@@ -13,7 +13,7 @@ final class OutputPump: Sendable {
     /// The thread holds bytes which it has not yet written.
     var isWriting = false
     var isClosed = false
-    var hasFailed = false
+    var failure: HostError?
   }
   private let output: Descriptor
   private let state: Mutex<State>
@@ -34,7 +34,7 @@ final class OutputPump: Sendable {
   /// Takes what there is room for; answers how many bytes that was.
   func send(_ bytes: [UInt8]) -> Int {
     let accepted = state.withLock { state in
-      if state.hasFailed || state.isClosed { return bytes.count }
+      if state.failure != nil || state.isClosed { return bytes.count }
       let accepted = state.queue.append(bytes)
       if accepted < bytes.count { state.owesRoom = true }
       return accepted
@@ -43,25 +43,34 @@ final class OutputPump: Sendable {
     return accepted
   }
 
-  /// Waits until everything sent so far has been written, or for `patience` nanoseconds without any
-  /// progress. Answers whether all of it has.
-  func flush(patience: UInt64) -> Bool {
-    var left = Int.max
-    while true {
-      let (count, isDone) = state.withLock {
-        ($0.queue.count, $0.hasFailed || ($0.queue.isEmpty && !$0.isWriting))
-      }
-      if isDone { return true }
-      work.signal()
-      if !progress.wait(until: HostClock.now.advanced(by: patience)), count >= left { return false }
-      left = count
+  /// Takes everything, whether there is room or not: for the little that is our own.
+  func insist(_ bytes: [UInt8]) {
+    state.withLock { state in
+      if state.failure == nil, !state.isClosed { state.queue.appendAll(bytes) }
     }
+    work.signal()
   }
 
-  /// Ends the thread once it has written what it can.
-  func close() {
-    state.withLock { $0.isClosed = true }
-    work.signal()
+  /// Waits until everything sent so far has been written, but not longer than `patience` nanoseconds
+  /// without any progress; then ends the thread once it can. Answers why bytes were lost, unless their
+  /// reader had gone.
+  func close(patience: UInt64 = 2_000_000_000) -> HostError? {
+    defer {
+      state.withLock { $0.isClosed = true }
+      work.signal()
+    }
+    var left = Int.max
+    while true {
+      let (count, isDone, failure) = state.withLock {
+        ($0.queue.count, $0.failure != nil || ($0.queue.isEmpty && !$0.isWriting), $0.failure)
+      }
+      if isDone { return failure.flatMap { $0.isBrokenPipe ? nil : $0 } }
+      work.signal()
+      if !progress.wait(until: HostClock.now.advanced(by: patience)), count >= left {
+        return .timedOut("deliver the last \(count) bytes")
+      }
+      left = count
+    }
   }
 
   private func run() {
@@ -70,10 +79,10 @@ final class OutputPump: Sendable {
       // A guest writes byte by byte: a short rest makes one system call of many.
       Thread.sleep(until: HostClock.now.advanced(by: Self.rest))
       while let bytes = take() {
-        do {
+        do throws(HostError) {
           try output.writeAll(bytes)
         } catch {
-          state.withLock { $0.hasFailed = true }
+          state.withLock { $0.failure = error }
         }
         finish()
       }
@@ -92,7 +101,7 @@ final class OutputPump: Sendable {
   private func finish() {
     let hasRoom = state.withLock { state in
       state.isWriting = false
-      if state.hasFailed { state.queue.drop(state.queue.count) }
+      if state.failure != nil { state.queue.drop(state.queue.count) }
       guard state.owesRoom, state.queue.room >= state.queue.capacity / 2 else { return false }
       state.owesRoom = false
       return true

@@ -29,11 +29,10 @@ package final class PipeStream: HostStream {
     if !received.isEmpty { self.user.tell(.mayReceive) }
   }
 
-  package func close() {
+  package func close() -> HostError? {
     received.close()
     input.close()
-    _ = output.flush(patience: closingPatience)
-    output.close()
+    return output.close()
   }
 }
 

@@ -24,6 +24,9 @@ package final class SocketStream: HostStream {
   private let drained = Event()
   private let user = StreamUser()
 
+  /// How long `close` waits for a client that does not read, in nanoseconds.
+  private static let patience: UInt64 = 2_000_000_000
+
   /// Listens at `path`; the loop carries the bytes.
   package init(path: String, on loop: EventLoop) throws(HostError) {
     self.loop = loop
@@ -58,15 +61,17 @@ package final class SocketStream: HostStream {
 
   package func attach(_ user: any ByteStreamUser) { self.user.attach(user) }
 
-  package func close() {
+  package func close() -> HostError? {
     if !loop.isCurrent {
-      let deadline = HostClock.now.advanced(by: closingPatience)
+      let deadline = HostClock.now.advanced(by: Self.patience)
       while state.withLock({ $0.client != nil && !$0.outgoing.isEmpty }) {
         if !drained.wait(until: deadline) { break }
       }
     }
     callers.withLock { $0 = nil }
+    let lost = state.withLock { $0.client == nil ? 0 : $0.outgoing.count }
     hangUp()
+    return lost == 0 ? nil : .timedOut("deliver the last \(lost) bytes")
   }
 }
 

@@ -27,7 +27,7 @@ package final class TerminalStream: HostStream {
         switch effect {
         case .toGuest: user.tell(.mayReceive)
         case .command(let command): obey(command)
-        case .show(let text): _ = pump.send(Self.screen(text))
+        case .show(let text): pump.insist(Self.screen(text))
         }
       }
     }
@@ -42,13 +42,12 @@ package final class TerminalStream: HostStream {
   }
 
   /// Shows a text of ours between those of the guest; its lines end in a line feed.
-  package func show(_ text: String) { _ = output.send(Self.screen(text)) }
+  package func show(_ text: String) { output.insist(Self.screen(text)) }
 
-  package func close() {
+  package func close() -> HostError? {
     input.close()
-    _ = output.flush(patience: closingPatience)
-    output.close()
-    Terminal.leaveRawMode()
+    defer { Terminal.leaveRawMode() }
+    return output.close()
   }
 
   /// A terminal in raw mode takes a line feed for what it says: one line down, same column.

@@ -29,6 +29,7 @@ static void on_fault(int number, siginfo_t *info, void *context) {
     previous->sa_handler(number);
   } else {
     signal(number, SIG_DFL);
+    if (info->si_code <= 0) raise(number);  // sent by somebody: no instruction would repeat it
   }
 }
 

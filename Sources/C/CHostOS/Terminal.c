@@ -24,8 +24,10 @@ static void on_crash(int number, siginfo_t *info, void *context) {
     } else if (previous[i].sa_handler != SIG_DFL && previous[i].sa_handler != SIG_IGN) {
       previous[i].sa_handler(number);
     } else {
-      // The instruction is tried again, or `abort` goes on, and the process ends as it would have.
+      // The instruction is tried again, or `abort` goes on, and the process ends as it would have; a
+      // signal that somebody sent must be sent again for that.
       signal(number, SIG_DFL);
+      if (info->si_code <= 0) raise(number);
     }
   }
 }

@@ -26,9 +26,15 @@ final class Attachments: Sendable {
     if let terminal { terminal.show(text) } else { StandardError.write(text) }
   }
 
-  /// Waits until what the guest sent has left, and lets go of the host.
+  /// Waits until what the guest sent has left, and lets go of the host. Says so if some of it was lost.
   func close() {
-    for stream in serial { stream.close() }
-    debugConsole.close()
+    for (index, stream) in serial.enumerated() {
+      if let error = stream.close() { lament("serial port COM\(index + 1)", error) }
+    }
+    if let error = debugConsole.close() { lament("debug console", error) }
+  }
+
+  private func lament(_ port: String, _ error: HostError) {
+    StandardError.write("roost: Output of the \(port) was lost: \(error).\n")
   }
 }
