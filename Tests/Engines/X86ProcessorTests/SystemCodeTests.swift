@@ -96,6 +96,20 @@ struct SystemCodeTests {
     #expect(machine.cpu.rax == 0x1122_3344)
   }
 
+  @Test func `a full cache of decoded code is emptied and filled again`() {
+    // 2000 times inc eax, decoded anew at each turn because the page changed.
+    let machine = machine((0..<2000).flatMap { _ in [0xff, 0xc0] as [UInt8] } + [0xf4])
+    for turn in 1...1200 as ClosedRange<UInt64> {
+      machine.write([0xff, 0xc0], at: Place.code)
+      machine.run(from: Place.code)
+      guard machine.cpu.rax == turn * 2000 else {
+        Issue.record("after turn \(turn) EAX is \(machine.cpu.rax)")
+        break
+      }
+    }
+    #expect(machine.core.statistics.cacheResets.current > 0)
+  }
+
   @Test func `ten million instructions need no more stack than one`() {
     let machine = machine([
       0xb9, 0x40, 0x42, 0x0f, 0x00,  // mov ecx, 1000000
