@@ -172,7 +172,8 @@ struct SystemProtectedTests {
     let machine = machine([
       0x6a, 0x2b, 0x68, 0, 8, 0x20, 0, 0x68, 2, 2, 0, 0, 0x6a, 0x23, 0x68, 0x20, 0, 0x10, 0, 0xcf,
     ])
-    machine.write([0x8c, 0xd8, 0x8c, 0xc3, 0xcd, 0x31], at: Place.code + 0x20)  // mov eax, ds; mov ebx, es
+    // mov eax, ds; mov ebx, es
+    machine.write([0x8c, 0xd8, 0x8c, 0xc3, 0xcd, 0x31], at: Place.code + 0x20)
     machine.cpu.setSegment(
       0, selector: Selector.userData, base: 0, limit: 0xffff_ffff, attributes: 0xc0f3)
     machine.run(from: Place.code)
