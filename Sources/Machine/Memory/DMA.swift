@@ -33,20 +33,19 @@ package struct DMA: Sendable {
 
   /// Copies `count` bytes out of guest memory.
   package func bytes(at address: GPA, count: Int) throws(MemoryFault) -> [UInt8] {
-    var result = [UInt8](repeating: 0, count: count)
-    var done = 0
+    var result: [UInt8] = []
     for run in try resolve(address, UInt64(count), writable: false) {
-      let part = try memory.bytes(at: run.start, count: Int(run.count))
-      result.replaceSubrange(done..<done + part.count, with: part)
-      done += part.count
+      result += try memory.bytes(at: run.start, count: Int(run.count))
     }
     return result
   }
 
-  /// Copies `bytes` into guest memory.
+  /// Copies `bytes` into guest memory. Nothing is written unless the whole range is writable RAM.
   package func write(_ bytes: [UInt8], at address: GPA) throws(MemoryFault) {
+    let runs = try resolve(address, UInt64(bytes.count), writable: true)
+    for run in runs { try memory.check(run.start, count: run.count, toWrite: true) }
     var done = 0
-    for run in try resolve(address, UInt64(bytes.count), writable: true) {
+    for run in runs {
       try memory.write(bytes.span.extracting(done..<done + Int(run.count)), at: run.start)
       done += Int(run.count)
     }

@@ -30,7 +30,7 @@ package final class DirtyPages: @unchecked Sendable {
   @inline(__always)
   package func mark(_ page: Int) {
     guard isEnabled, page >= 0, page < pages else { return }
-    (words + page / 64).pointee.bitwiseOr(1 &<< UInt64(page & 63), ordering: .relaxed)
+    (words + page / 64).pointee.bitwiseOr(1 &<< UInt64(page & 63), ordering: .releasing)
   }
 
   package func isDirty(_ page: Int) -> Bool {
@@ -45,7 +45,7 @@ package final class DirtyPages: @unchecked Sendable {
   package func collect() -> [Int] {
     var dirty: [Int] = []
     for index in 0..<wordCount {
-      var word = (words + index).pointee.exchange(0, ordering: .relaxed)
+      var word = (words + index).pointee.exchange(0, ordering: .acquiring)
       while word != 0 {
         dirty.append(index * 64 + word.trailingZeroBitCount)
         word &= word - 1

@@ -48,26 +48,39 @@ import Synchronization
   /// The host supplies pages when they are first touched; they read as zero.
   package init(_ regions: [Region]) throws(HostMemoryError) {
     precondition(
+      regions.allSatisfy {
+        $0.count > 0 && $0.start.rawValue.isMultiple(of: Self.pageSize)
+          && $0.count.isMultiple(of: Self.pageSize)
+          && $0.count - 1 <= UInt64.max - $0.start.rawValue
+      }, "a region of guest memory is not made of whole pages")
+    precondition(
       zip(regions, regions.dropFirst()).allSatisfy {
-        $0.start.rawValue + $0.count <= $1.start.rawValue
+        $0.start < $1.start && $0.count <= $1.start.rawValue - $0.start.rawValue
       }, "regions of guest memory overlap or are not sorted")
     roost_install_fault_guard()
+    mappings = try Self.reserve(regions)
     self.regions = regions
     let pages = regions.reduce(0) { $0 + Int($1.count / Self.pageSize) }
     dirtyPages = DirtyPages(pages: pages)
     watchedLines = WatchedLines(pages: pages)
-    mappings = .allocate(capacity: regions.count)
+  }
+
+  deinit { Self.release(mappings, count: mappings.count) }
+
+  /// Host memory for all regions, or for none.
+  private static func reserve(
+    _ regions: [Region]
+  ) throws(HostMemoryError) -> UnsafeMutableBufferPointer<Mapping> {
+    let mappings = UnsafeMutableBufferPointer<Mapping>.allocate(capacity: regions.count)
     var page = 0
     for (index, region) in regions.enumerated() {
-      precondition(
-        region.count > 0 && region.start.rawValue % Self.pageSize == 0
-          && region.count % Self.pageSize == 0,
-        "a region of guest memory is not made of whole pages")
       let base = mmap(
         nil, Int(region.count), PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
       guard let base, base != MAP_FAILED else {
-        throw HostMemoryError(bytes: region.count, code: errno)
+        let code = errno
+        release(mappings, count: index)
+        throw HostMemoryError(bytes: region.count, code: code)
       }
       madvise(base, Int(region.count), MADV_DONTDUMP)
       mappings.initializeElement(
@@ -75,12 +88,14 @@ import Synchronization
         to: Mapping(
           start: region.start.rawValue, count: region.count, base: base,
           isWritable: region.kind == .ram, page: page))
-      page += Int(region.count / Self.pageSize)
+      page += Int(region.count / pageSize)
     }
+    return mappings
   }
 
-  deinit {
-    for mapping in mappings { munmap(mapping.base, Int(mapping.count)) }
+  /// Gives back the memory of the first `count` mappings, and the list itself.
+  private static func release(_ mappings: UnsafeMutableBufferPointer<Mapping>, count: Int) {
+    for mapping in mappings[..<count] { munmap(mapping.base, Int(mapping.count)) }
     mappings.deallocate()
   }
 }
@@ -99,6 +114,8 @@ package struct HostMemoryError: Error, Sendable, CustomStringConvertible {
 
 extension GuestMemory {
   /// Reads one value, in the guest's byte order (little-endian). Atomic when aligned and at most 8 bytes.
+  ///
+  /// A value lies in one region: regions that touch do not join for it, only for runs of bytes.
   @inlinable
   package func load<T: BitwiseCopyable>(
     _ type: T.Type = T.self, at address: GPA
@@ -160,8 +177,9 @@ extension GuestMemory {
     }
   }
 
-  /// `count` bytes, copied out.
+  /// `count` bytes, copied out. Nothing is allocated unless there is memory in the whole range.
   package func bytes(at address: GPA, count: Int) throws(MemoryFault) -> [UInt8] {
+    try check(address, count: UInt64(count), toWrite: false)
     var result = [UInt8](repeating: 0, count: count)
     var span = result.mutableSpan
     try read(into: &span, at: address)
@@ -184,28 +202,31 @@ extension GuestMemory {
     _ buffer: UnsafeRawBufferPointer, at address: GPA, toROM: Bool
   ) throws(MemoryFault) {
     let count = UInt64(buffer.count)
-    guard count > 0 else { return }
-    try forEachRun(at: address, count: count, toWrite: !toROM) {
-      (_, _, _, _) throws(MemoryFault) in
-    }
+    guard let source = buffer.baseAddress else { return }
+    try check(address, count: count, toWrite: !toROM)
     try forEachRun(at: address, count: count, toWrite: !toROM) {
       (host, offset, length, gpa) throws(MemoryFault) in
-      guard roost_copy(host, buffer.baseAddress! + offset, length) == 0 else {
-        throw .hostFailed(gpa)
-      }
-      noteWrite(at: gpa, count: UInt64(length))
+      let status = roost_copy(host, source + offset, length)
+      noteWrite(at: gpa, count: UInt64(length))  // also of what was copied before a failure
+      guard status == 0 else { throw .hostFailed(gpa) }
     }
   }
 
   /// Sets `count` bytes to one value.
   package func fill(_ value: UInt8, at address: GPA, count: UInt64) throws(MemoryFault) {
-    try forEachRun(at: address, count: count, toWrite: true) {
-      (_, _, _, _) throws(MemoryFault) in
-    }
+    try check(address, count: count, toWrite: true)
     try forEachRun(at: address, count: count, toWrite: true) {
       (host, _, length, gpa) throws(MemoryFault) in
-      guard roost_fill(host, value, length) == 0 else { throw .hostFailed(gpa) }
+      let status = roost_fill(host, value, length)
       noteWrite(at: gpa, count: UInt64(length))
+      guard status == 0 else { throw .hostFailed(gpa) }
+    }
+  }
+
+  /// Refuses a range that `forEachRun` would refuse at its first run or a later one.
+  func check(_ address: GPA, count: UInt64, toWrite: Bool) throws(MemoryFault) {
+    try forEachRun(at: address, count: count, toWrite: toWrite) {
+      (_, _, _, _) throws(MemoryFault) in
     }
   }
 
@@ -235,30 +256,37 @@ extension GuestMemory {
 @safe package struct GuestBuffers: @unchecked Sendable {
   // Sendable although it holds raw pointers: they point into guest memory, which any thread may touch.
   package let parts: [UnsafeMutableRawBufferPointer]
+  private let ranges: [GPARange]
   private let memory: GuestMemory
 
-  init(parts: [UnsafeMutableRawBufferPointer], memory: GuestMemory) {
+  init(parts: [UnsafeMutableRawBufferPointer], ranges: [GPARange], memory: GuestMemory) {
     self.parts = parts
+    self.ranges = ranges
     self.memory = memory
   }
 
   /// The sum of all parts.
   package var count: Int { parts.reduce(0) { $0 + $1.count } }
+
+  /// To be called when the host has written into the parts, whether it succeeded or not, and before the
+  /// guest hears of it: only now do they count as written.
+  package func noteWritten() {
+    for range in ranges { memory.noteWrite(at: range.start, count: range.count) }
+  }
 }
 
 extension GuestMemory {
-  /// Resolves ranges for host I/O. Writable ones count as written from now on.
+  /// Resolves ranges for host I/O; all of them or none. Whoever writes says so by `noteWritten`.
   package func buffers(_ ranges: [GPARange], writable: Bool) throws(MemoryFault) -> GuestBuffers {
     var parts: [UnsafeMutableRawBufferPointer] = []
     parts.reserveCapacity(ranges.count)
     for range in ranges {
       try forEachRun(at: range.start, count: range.count, toWrite: writable) {
-        (host, _, length, gpa) throws(MemoryFault) in
+        (host, _, length, _) throws(MemoryFault) in
         parts.append(UnsafeMutableRawBufferPointer(start: host, count: length))
-        if writable { noteWrite(at: gpa, count: UInt64(length)) }
       }
     }
-    return GuestBuffers(parts: parts, memory: self)
+    return GuestBuffers(parts: parts, ranges: ranges, memory: self)
   }
 }
 
