@@ -144,7 +144,7 @@ let package = Package(
     tests(
       "MachineTests", in: "Machine",
       [
-        "Kit", "Bits", "Work", "HostOS", "Memory", "Board",
+        "Kit", "Bits", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection",
         "CHostOS",
       ]),
     tests("SavedStateTests", in: "SavedState", ["SavedState", "Inspection"]),
