@@ -12,6 +12,12 @@ extension Core {
   func load(_ linear: UInt64, _ size: Int) -> Bool {
     let first = Int(pageMask &+ 1 &- linear & pageMask)
     if _slowPath(size > first) {
+      if let value = loadAcross(linear, size, first) {
+        cpu.pointee.slow_value.0 = value
+        return true
+      }
+      // One of the pages is missing, or a device: byte by byte, in order.
+      cpu.pointee.exit = LeaveReason.lookUp
       var parts: UInt64 = 0
       for index in 0..<size {
         guard load(advance(linear, index), 1) else { return false }
@@ -66,6 +72,29 @@ extension Core {
     }
     noteWrite(page: page.index, from: Int(linear & pageMask), count: size)
     return true
+  }
+
+  /// Reads across two pages of memory, `first` bytes from the first; `nil` where that is not possible.
+  private func loadAcross(_ linear: UInt64, _ size: Int, _ first: Int) -> UInt64? {
+    guard let low = directPointer(linear, write: false),
+      let high = directPointer(advance(linear, first), write: false)
+    else { return nil }
+    var value: UInt64 = 0
+    for index in 0..<size {
+      let byte = index < first ? low + index : high + (index &- first)
+      value |= UInt64(byte.load(as: UInt8.self)) &<< UInt64(8 &* index)
+    }
+    return value
+  }
+
+  /// Where in the host an address lies that may be read, or written without telling anyone; `nil` where that
+  /// is not so. An exception may then be left raised: whoever does without the pointer raises it again.
+  func directPointer(_ linear: UInt64, write: Bool) -> UnsafeMutableRawPointer? {
+    guard let entry = translate(linear, write: write),
+      entry.physical & UInt64(X86_TLB_DEVICE) == 0,
+      !write || entry.write_tag & pageMask == 0
+    else { return nil }
+    return hostPointer(linear, entry.addend)
   }
 
   /// Tells who keeps something derived from a page that it changed.

@@ -154,17 +154,18 @@ private struct StringWalk {
 
   /// As many elements as lie in one page at each end; `nil` where that cannot be done.
   func bulk<T: Width>(_ kind: StringInstruction, _: T.Type) -> UInt64? {
-    guard let to = destination() else {
-      cpu.pointee.exit = LeaveReason.lookUp  // the element will raise it again
-      return nil
-    }
+    let done = bulkRun(kind, T.self)
+    // What stood in the way, the element itself will raise.
+    if done == nil { cpu.pointee.exit = LeaveReason.lookUp }
+    return done
+  }
+
+  private func bulkRun<T: Width>(_ kind: StringInstruction, _: T.Type) -> UInt64? {
+    guard let to = destination() else { return nil }
     var elements = min(count, (pageMask &+ 1 &- to & pageMask) / size)
     var from: UInt64 = 0
     if kind == .move {
-      guard let address = source() else {
-        cpu.pointee.exit = LeaveReason.lookUp
-        return nil
-      }
+      guard let address = source() else { return nil }
       from = address
       elements = min(elements, (pageMask &+ 1 &- from & pageMask) / size)
     }
@@ -172,16 +173,15 @@ private struct StringWalk {
     guard elements > 1, to &+ elements &* size &- 1 >= to,
       cpu.pointee.code_mode == 2 || isInside(elements)
     else { return nil }
-    let entryTo = tlbEntry(cpu, to)
-    guard entryTo.pointee.write_tag == to & ~pageMask else { return nil }
-    let hostTo = hostPointer(to, entryTo.pointee.addend)
+    // Both ends are asked for before either is used: they may share an entry of the TLB.
+    var hostFrom: UnsafeMutableRawPointer?
+    if kind == .move {
+      hostFrom = cpu.core { $0.directPointer(from, write: false) }
+      guard hostFrom != nil else { return nil }
+    }
+    guard let hostTo = cpu.core({ $0.directPointer(to, write: true) }) else { return nil }
     let bytes = Int(elements &* size)
-    if kind == .store {
-      fill(hostTo, Int(elements), cpu.get(Slot.rax, T.self))
-    } else {
-      let entryFrom = tlbEntry(cpu, from)
-      guard entryFrom.pointee.read_tag == from & ~pageMask else { return nil }
-      let hostFrom = hostPointer(from, entryFrom.pointee.addend)
+    if let hostFrom {
       // A destination that starts inside the source repeats a pattern: element by element.
       if hostTo > hostFrom, hostTo < hostFrom + bytes {
         for index in 0..<Int(elements) {
@@ -193,6 +193,8 @@ private struct StringWalk {
         hostTo.copyMemory(from: hostFrom, byteCount: bytes)
       }
       advance(Slot.rsi, by: elements)
+    } else {
+      fill(hostTo, Int(elements), cpu.get(Slot.rax, T.self))
     }
     advance(Slot.rdi, by: elements)
     setCount(count &- elements)
