@@ -2,6 +2,7 @@ import ArchitectureX86
 import Board
 import Execution
 import HostOS
+import Inspection
 import Memory
 import Synchronization
 
@@ -34,6 +35,7 @@ private final class FakePartition: Partition {
 
   func map(_ memory: GuestMemory) throws(EngineError) {}
   func kick(_ index: Int) { kicks[index].raise() }
+  func inspect(_ node: inout Node) {}
 
   func bindProcessor(_ index: Int) throws(EngineError) -> any VirtualProcessor<X86> {
     FakeProcessor(index, kicks[index], program)
