@@ -44,11 +44,12 @@ func part(
 /// A test target; its folder mirrors that of what it tests.
 func tests(
   _ name: String, in folder: String, _ dependencies: [Target.Dependency],
-  excluding excluded: [String] = [], plugins: [Target.PluginUsage]? = nil
+  excluding excluded: [String] = [], plugins: [Target.PluginUsage]? = nil,
+  settings: [SwiftSetting] = common
 ) -> Target {
   .testTarget(
     name: name, dependencies: dependencies, path: "Tests/" + folder, exclude: excluded,
-    swiftSettings: common, plugins: plugins)
+    swiftSettings: settings, plugins: plugins)
 }
 
 let package = Package(
@@ -175,7 +176,9 @@ let package = Package(
         "Kit", "X86Processor",
         "ArchitectureX86", "SoftwareEngine", "InterruptControllers", "Execution", "Memory", "Board",
         "Work", "CProcessor",
-      ]),
+      ],
+      // Hundreds of thousands of samples a run.
+      settings: common + [.unsafeFlags(["-O"], .when(configuration: .debug))]),
     tests(
       "MonitorTests", in: "MonitorTests",
       [
