@@ -1,6 +1,4 @@
 import Board
-import Chipset
-import Execution
 import HostOS
 import Kit
 import Logging
@@ -59,19 +57,4 @@ struct PCTests {
     buses.ports.write(0x8000_0000, 0xcf8, .doubleword)
     #expect(buses.ports.read(0xcfc, .doubleword) == 0x0008_1b36)
   }
-}
-
-private final class SilentInterrupts: ProcessorInterrupts {
-  func set(_ pin: UInt32, asserted: Bool) {}
-  func signal(_ message: MSI, from requester: UInt16) {}
-  func connect(acknowledger: any InterruptAcknowledger) {}
-  func connect(endOfInterrupt: any EndOfInterruptListener) {}
-}
-
-private final class SilentControl: MachineControl {
-  func requestReset() {}
-  func requestPowerOff() {}
-  func requestSleep(_ state: Int) {}
-  func setA20(_ enabled: Bool) {}
-  func exitForDebug(_ value: UInt32) {}
 }
