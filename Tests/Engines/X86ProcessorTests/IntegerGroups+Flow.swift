@@ -200,6 +200,34 @@ extension InstructionGroup {
     },
   ]
 
+  // MARK: - Segments
+
+  /// Selectors of the user's segments, of the kernel's, of none, and null.
+  private static let selectors: [UInt64] = [
+    0, 1, 3, 0x23, 0x2b, 0x2a, 0x33, 0x30, 0x10, 0x18, 0x1b, 0x40, 0xfff8, 0x07, 0x0f, 0x17,
+  ]
+
+  static let segments = [
+    InstructionGroup("MOV to DS and ES") { b in
+      let selector = b.random.pick(selectors)
+      let register = b.register()
+      b.set(register, selector | b.random.next() << 16)
+      let segment = b.random.pick([0, 3])
+      b.instruction(
+        [0x8e], size: b.defaultSize, reg: segment, form: .register, register: register)
+      b.instruction([0x8c], size: b.defaultSize, reg: segment, form: .register, lock: .untried)
+    },
+    InstructionGroup("LAR, LSL, VERR, VERW") { b in
+      let selector = b.random.pick(selectors)
+      let register = b.register()
+      b.set(register, selector | b.random.next() << 16)
+      let kind = b.random.below(4)
+      b.instruction(
+        kind < 2 ? [0x0f, UInt8(2 + kind)] : [0x0f, 0x00], size: b.size(bytes: false),
+        reg: kind < 2 ? b.register() : 2 + kind, form: .register, register: register)
+    },
+  ]
+
   // MARK: - Not in 64-bit mode
 
   static let legacy = [

@@ -19,7 +19,8 @@ struct InstructionGroup: Sendable, CustomTestStringConvertible {
     self.make = make
   }
 
-  static let all: [InstructionGroup] = arithmetic + moves + bits + stack + strings + jumps + legacy
+  static let all: [InstructionGroup] =
+    arithmetic + moves + bits + stack + strings + jumps + segments + legacy
 }
 
 // MARK: - Arithmetic and logic

@@ -24,12 +24,13 @@
 
     private static let size = Int(Place.code + Place.codeSize - Place.context)
     /// Where each register lies in the context page, in units of eight bytes.
-    private enum Slot {
+    fileprivate enum Slot {
       static let flags = 16
       static let hostStack = 17
       static let target = 18
       static let vector = 19
       static let rip = 20
+      static let errorCode = 28
       /// Offset and selector of the code, for the way into 32-bit and 16-bit code.
       static let farPointer = 21
       static let dataSelector = 23
@@ -101,6 +102,7 @@
     struct Result {
       /// The exception, if there was one.
       var vector: Int?
+      var errorCode: UInt64
       /// Of the instruction that raised it.
       var rip: UInt64
       var flags: UInt64
@@ -126,7 +128,8 @@
       for number in 0..<16 { registers[number] = context[number] }
       let vector = context[Slot.vector]
       return Result(
-        vector: vector == .max ? nil : Int(vector), rip: context[Slot.rip],
+        vector: vector == .max ? nil : Int(vector), errorCode: context[Slot.errorCode],
+        rip: context[Slot.rip],
         flags: context[Slot.flags])
     }
 
@@ -238,7 +241,8 @@
       let selector = UInt16(truncatingIfNeeded: saved[18])
       let isOurs =
         selector != HostProcessor.Selector.code64
-        || rip >= HostProcessor.Place.data && rip < 0x5020_0000
+        || rip >= HostProcessor.Place.data
+          && rip < HostProcessor.Place.code + HostProcessor.Place.codeSize
       guard isOurs else {
         let index = handledSignals.firstIndex(of: number) ?? 0
         sigaction(number, &previousActions[index], nil)
@@ -247,10 +251,11 @@
       // RAX, RCX, …, R15 in the order of the signal frame.
       let order = [13, 14, 12, 11, 15, 10, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7]
       for register in 0..<16 { hostContext[register] = saved[order[register]] }
-      hostContext[16] = saved[17]
-      hostContext[19] = saved[20]
-      hostContext[20] = rip
-      saved[15] = hostContext[17]
+      hostContext[HostProcessor.Slot.flags] = saved[17]
+      hostContext[HostProcessor.Slot.vector] = saved[20]
+      hostContext[HostProcessor.Slot.rip] = rip
+      hostContext[HostProcessor.Slot.errorCode] = saved[19]
+      saved[15] = hostContext[HostProcessor.Slot.hostStack]
       saved[16] = hostRecovery
       saved[17] = 0x202
       saved[18] = saved[18] & ~0xffff | UInt64(HostProcessor.Selector.code64)

@@ -155,6 +155,10 @@
       if let exception = result.vector {
         if ended {
           complaints.append("exception \(exception) did not come")
+        } else if let code = frame.code, exception == vector, exception != 14,
+          code != result.errorCode
+        {
+          complaints.append("error code \(hex(code)) instead of \(hex(result.errorCode))")
         } else if exception != vector || result.rip != frame.rip {
           complaints.append(
             "exception \(vector) at \(hex(frame.rip)) instead of \(exception) at \(hex(result.rip))"
