@@ -37,7 +37,6 @@ struct x86_jump_entry {
   uint64_t rip;
   uint64_t key;
   const struct x86_op *_Nullable op;
-  uint64_t unused;
 };
 
 enum {

@@ -127,7 +127,8 @@ extension Translator {
     case 0xd8...0xdf: return x87()
     case 0xe0...0xe3:
       emit(
-        loopJump, immediate: jumpTarget, detail: opcode & 3, flags: i.addressSize)
+        loopJump, immediate: jumpTarget, scale: UInt8(i.operandLog2), detail: opcode & 3,
+        flags: i.addressSize)
     case 0xe4, 0xe5: emit(portInputs[min(wide, 2)], immediate: i.immediate & 0xff, flags: 1)
     case 0xe6, 0xe7: emit(portOutputs[min(wide, 2)], immediate: i.immediate & 0xff, flags: 1)
     case 0xe8: return nearCall()
@@ -471,20 +472,33 @@ extension Translator {
   /// The target of a relative jump as a distance from the start of the page.
   private var jumpTarget: UInt64 { UInt64(next) &+ i.immediate }
 
-  /// Whether the target lies in the page and its offset needs no wrapping.
+  /// Whether the target lies in the page. A 16-bit jump in 32-bit code cuts the offset, wherever it leads.
   private var isTargetInPage: Bool {
-    jumpTarget < 4096 && (i.mode != .bits16 || i.operandLog2 == 1 || jumpTarget < 4096)
+    jumpTarget < 4096 && (i.mode != .bits32 || i.operandLog2 == 2)
   }
 
   mutating func conditionalJump(_ condition: UInt8) -> Flow {
-    let handlers = isTargetInPage ? conditionalJumps : conditionalFarJumps
-    emit(handlers[Int(condition)], immediate: jumpTarget)
+    if isTargetInPage {
+      emit(conditionalJumps[Int(condition)], immediate: jumpTarget)
+    } else if i.mode == .bits64 {
+      emit(conditionalFarJumps[Int(condition)], immediate: jumpTarget)
+    } else {
+      emit(
+        conditionalJumpSegmented, immediate: jumpTarget, scale: condition,
+        detail: UInt8(i.operandLog2))
+    }
     pairWithComparison(condition: condition)
     return .sequential
   }
 
   private mutating func nearJump() -> Flow {
-    emit(isTargetInPage ? jump : jumpAway, immediate: jumpTarget)
+    if isTargetInPage {
+      emit(jump, immediate: jumpTarget)
+    } else if i.mode == .bits64 {
+      emit(jumpAway, immediate: jumpTarget)
+    } else {
+      emit(jumpSegmented, immediate: jumpTarget, detail: UInt8(i.operandLog2))
+    }
     return .ends
   }
 

@@ -68,7 +68,20 @@ let jumpAway: Handler = { cpu, op in
   return goTo(cpu, cpu.codeAddress(cpu.pointee.page_base &+ op.pointee.immediate))
 }
 
-/// To the address in a slot; `detail` is the operand size.
+/// Outside 64-bit mode: to a distance from this page's start, cut to the operand size in `detail`.
+let jumpSegmented: Handler = { cpu, op in
+  return goTo(cpu, cpu.segmentedTarget(op, log2: op.pointee.detail))
+}
+
+/// The same if the condition in `scale` holds.
+let conditionalJumpSegmented: Handler = { cpu, op in
+  if cpu.condition(op.pointee.scale) {
+    return goTo(cpu, cpu.segmentedTarget(op, log2: op.pointee.detail))
+  }
+  return next(cpu, op)
+}
+
+/// To the address in a slot.
 let jumpIndirect: Handler = { cpu, op in
   return goTo(cpu, cpu.get(op.pointee.source))
 }
@@ -103,6 +116,14 @@ extension UnsafeMutablePointer<x86_cpu> {
   /// A linear address of code, wrapped as the mode wraps it.
   @inline(__always)
   func codeAddress(_ linear: UInt64) -> UInt64 { linear & pointee.address_mask }
+
+  /// Outside 64-bit mode: the linear address of a relative jump's target, whose offset in the code segment has
+  /// the operand's size (SDM Vol. 2A, Jcc).
+  func segmentedTarget(_ op: Op, log2: UInt8) -> UInt64 {
+    let base = segmentBase(1)
+    let offset = pointee.page_base &+ op.pointee.immediate &- base
+    return (base &+ offset & addressMask(log2 &- 1)) & pointee.address_mask
+  }
 }
 
 // MARK: - Jcc, LOOPcc, JCXZ
@@ -134,7 +155,8 @@ func jumpAway(if condition: UInt8, _ cpu: CPU, _ op: Op) {
   return next(cpu, op)
 }
 
-/// LOOPNE, LOOPE, LOOP, JCXZ: `detail` is the opcode's low two bits, `flags` the address size.
+/// LOOPNE, LOOPE, LOOP, JCXZ: `detail` is the opcode's low two bits, `flags` the address size, `scale` the
+/// operand size.
 let loopJump: Handler = { cpu, op in
   let mask = addressMask(op.pointee.flags)
   var taken: Bool
@@ -151,8 +173,9 @@ let loopJump: Handler = { cpu, op in
     if op.pointee.detail == 0 { taken = taken && !cpu.zeroFlag }
     if op.pointee.detail == 1 { taken = taken && cpu.zeroFlag }
   }
-  if taken { return goTo(cpu, cpu.codeAddress(cpu.pointee.page_base &+ op.pointee.immediate)) }
-  return next(cpu, op)
+  guard taken else { return next(cpu, op) }
+  if cpu.pointee.code_mode == 2 { return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate) }
+  return goTo(cpu, cpu.segmentedTarget(op, log2: op.pointee.scale))
 }
 
 // MARK: - CALL and RET in 64-bit mode

@@ -29,8 +29,7 @@ extension Core {
       truncatingIfNeeded: (rip ^ rip >> 12) & UInt64(X86_JUMP_ENTRIES - 1))
     cpu.pointee.jumps[slot] = x86_jump_entry(
       rip: rip,
-      key: place.isGlobal ? cpu.pointee.code_key_global : cpu.pointee.code_key, op: op,
-      unused: 0)
+      key: place.isGlobal ? cpu.pointee.code_key_global : cpu.pointee.code_key, op: op)
     return op
   }
 

@@ -84,7 +84,7 @@ package final class Core: @unchecked Sendable {
     let jumps = UnsafeMutablePointer<x86_jump_entry>.allocate(
       capacity: Int(X86_JUMP_ENTRIES))
     jumps.initialize(
-      repeating: x86_jump_entry(rip: 0, key: 0, op: nil, unused: 0),
+      repeating: x86_jump_entry(rip: 0, key: 0, op: nil),
       count: Int(X86_JUMP_ENTRIES))
     cpu.pointee.jumps = jumps
     cpu.pointee.tlb = tlb.supervisor
