@@ -14,6 +14,7 @@ let common: [SwiftSetting] = [
 ]
 let safe =
   common + [.strictMemorySafety(), .treatWarning("StrictMemorySafety", as: .error)]
+let optimised: [SwiftSetting] = [.unsafeFlags(["-O"], .when(configuration: .debug))]
 let hot =
   common + [
     .unsafeFlags(["-enforce-exclusivity=unchecked", "-Xcc", "-fno-omit-frame-pointer"]),
@@ -73,7 +74,7 @@ let package = Package(
     part("Work", in: "Machine/Work", [], common),
     part("HostOS", in: "HostOS", ["Bits", "Work", "CHostOS"], common),
     part("Memory", in: "Machine/Memory", ["Bits", "Work", "HostOS", "CHostOS"], common),
-    part("SavedState", in: "Machine/SavedState", [], safe),
+    part("SavedState", in: "Machine/SavedState", [], safe + optimised),  // checksums all RAM
     part("Inspection", in: "Machine/Inspection", [], safe),
     part(
       "Board", in: "Machine/Board", ["Bits", "Work", "Memory", "SavedState", "Inspection", log],
