@@ -1,10 +1,10 @@
+import Foundation
 import HostOS
 import Kit
 import Logging
 import Monitor
 import SoftwareEngine
 import Streams
-import Synchronization
 
 /// A machine that runs one guest to its end, and what there was to see.
 struct GuestMachine {
@@ -14,41 +14,64 @@ struct GuestMachine {
   var patience: Duration = .seconds(120)
 
   struct Run: Sendable {
-    let reason: ExitReason
-    let text: String
+    var reason: ExitReason
+    var text: String
+    /// How many times it was saved and restored on the way.
+    var lives = 1
     var lines: [Substring] { text.split(separator: "\n") }
   }
 
-  /// Runs until the guest ends the machine or `isEnough` finds in its text what it waits for.
+  /// Runs until the guest ends the machine. At each of the moments, counted from the last, it is saved,
+  /// and goes on in a new machine.
   func run(
-    _ kernel: VMConfiguration.Kernel,
-    until isEnough: @escaping @Sendable (String) -> Bool = { _ in false }
+    _ kernel: VMConfiguration.Kernel, savedAfter moments: [Duration] = []
   ) async throws -> Run {
     let configuration = VMConfiguration(
       memory: MemorySize(bytes: memory), processors: processors, boot: .kernel(kernel),
       debugExitPort: 0xf4, restartsOnReset: false)
+    let path = "\(FileManager.default.temporaryDirectory.path())/roost-guest-\(UUID())"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    var whole = Run(reason: .stopped, text: "", lives: 0)
+    for moment in moments.map(Optional.some) + [nil] {
+      let restores = whole.lives > 0
+      let run = try await live(savedAfter: moment, to: path) { loop, backends, log in
+        restores
+          ? try VirtualMachine(
+            restoring: path, engine: SoftwareEngine(), loop: loop, backends: backends, log: log)
+          : try VirtualMachine(
+            configuration, engine: SoftwareEngine(), loop: loop, backends: backends, log: log)
+      }
+      whole = Run(reason: run.reason, text: whole.text + run.text, lives: whole.lives + 1)
+      if run.reason != .stopped { break }
+    }
+    return whole
+  }
+
+  /// One machine from its start to its end, or to the moment when it is saved and stopped.
+  private func live(
+    savedAfter moment: Duration?, to path: String,
+    _ make: (EventLoop, PC.Backends, Logger) throws -> VirtualMachine
+  ) async throws -> Run {
     let loop = try EventLoop(name: "guest devices")
     defer { loop.stop() }
     let console = RecordingStream()
     let nothing = RecordingStream()
-    let machine = try VirtualMachine(
-      configuration, engine: SoftwareEngine(), loop: loop,
-      backends: PC.Backends(serial: [console, nothing, nothing, nothing]),
-      log: Logger(label: "guest") { _ in SwiftLogNoOpLogHandler() })
+    let machine = try make(
+      loop, PC.Backends(serial: [console, nothing, nothing, nothing]),
+      Logger(label: "guest") { _ in SwiftLogNoOpLogHandler() })
     try await machine.start()
-    let deadline = ContinuousClock.now + patience
     let watch = Task {
-      while !Task.isCancelled, ContinuousClock.now < deadline, !isEnough(console.text) {
-        try? await Task.sleep(for: .milliseconds(20))
+      try await Task.sleep(for: moment ?? patience)
+      if moment != nil {
+        await machine.pause()
+        // It may have ended in the meantime.
+        if await machine.condition == .paused { try await machine.save(to: path) }
       }
-      if !Task.isCancelled { await machine.stop() }
+      await machine.stop()
     }
     let reason = await machine.end()
     watch.cancel()
-    return Run(reason: reason, text: console.text)
+    if reason == .stopped { try await watch.value }
+    return Run(reason: reason, text: String(decoding: console.sent, as: UTF8.self))
   }
-}
-
-extension RecordingStream {
-  var text: String { String(decoding: sent, as: UTF8.self) }
 }

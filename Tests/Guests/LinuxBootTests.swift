@@ -3,9 +3,8 @@ import Monitor
 import Testing
 
 /// Debian's kernel on our own processor, from its first instruction to the end of a first process.
-/// `make test` names the files; a bare `swift test` skips these.
-@Suite(.serialized) struct LinuxBootTests {
-  @Test(.enabled(if: kernel != nil && initrd != nil, missing), arguments: [1, 2])
+extension MachineTests.LinuxBootTests {
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing), arguments: [1, 2])
   func `Linux boots to user space and switches itself off`(processors: Int) async throws {
     let run = try await boot("roost.test=hello", processors: processors)
     #expect(run.reason == .poweredOff, "\(run.end)")
@@ -17,38 +16,44 @@ import Testing
     #expect(!run.text.contains("Call Trace"), "\(run.end)")
   }
 
-  @Test(.enabled(if: kernel != nil && initrd != nil, missing))
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing))
   func `Linux resets the machine`() async throws {
     let run = try await boot("roost.test=hello roost.then=reboot", processors: 1)
     #expect(run.reason == .reset, "\(run.end)")
     #expect(run.text.contains("ROOST-TEST: hello ends with status 0"), "\(run.end)")
   }
 
-  @Test(
-    .enabled(
-      if: vmlinux != nil && initrd != nil, "ROOST_TEST_VMLINUX or ROOST_TEST_INITRD names no file"))
+  @Test(.enabled(if: LinuxFiles.vmlinux != nil && LinuxFiles.arePresent, LinuxFiles.missing))
   func `an uncompressed kernel boots through its PVH entry`() async throws {
-    let run = try await boot("roost.test=hello", processors: 1, Self.vmlinux)
+    let run = try await boot("roost.test=hello", processors: 1, LinuxFiles.vmlinux)
     #expect(run.reason == .poweredOff, "\(run.end)")
     #expect(run.text.contains("ROOST-TEST: hello ends with status 0"), "\(run.end)")
   }
 
   private func boot(
-    _ words: String, processors: Int, _ path: String? = kernel
+    _ words: String, processors: Int, _ path: String? = LinuxFiles.bzImage
   ) async throws -> GuestMachine.Run {
+    let machine = GuestMachine(processors: processors, memory: 512 << 20)
+    return try await machine.run(LinuxFiles.kernel(words, path))
+  }
+}
+
+/// The files that `make test` prepares and names; a bare `swift test` skips what needs them.
+enum LinuxFiles {
+  static let bzImage = file("ROOST_TEST_KERNEL")
+  static let vmlinux = file("ROOST_TEST_VMLINUX")
+  static let initrd = file("ROOST_TEST_INITRD")
+  static let arePresent = bzImage != nil && initrd != nil
+  static let missing: Comment =
+    "ROOST_TEST_KERNEL, ROOST_TEST_VMLINUX or ROOST_TEST_INITRD names no file"
+
+  static func kernel(_ words: String, _ path: String? = bzImage) throws -> VMConfiguration.Kernel {
     let kernel = try Data(contentsOf: URL(filePath: try #require(path)))
     let initrd = try Data(contentsOf: URL(filePath: try #require(Self.initrd)))
-    let machine = GuestMachine(processors: processors, memory: 512 << 20)
-    return try await machine.run(
-      .init(
-        image: [UInt8](kernel), initrd: [UInt8](initrd),
-        commandLine: "console=ttyS0 cryptomgr.notests \(words)"))
+    return VMConfiguration.Kernel(
+      image: [UInt8](kernel), initrd: [UInt8](initrd),
+      commandLine: "console=ttyS0 cryptomgr.notests \(words)")
   }
-
-  private static let kernel = file("ROOST_TEST_KERNEL")
-  private static let vmlinux = file("ROOST_TEST_VMLINUX")
-  private static let initrd = file("ROOST_TEST_INITRD")
-  private static let missing: Comment = "ROOST_TEST_KERNEL or ROOST_TEST_INITRD names no file"
 
   private static func file(_ variable: String) -> String? {
     ProcessInfo.processInfo.environment[variable].flatMap {

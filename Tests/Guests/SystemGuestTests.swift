@@ -2,9 +2,17 @@ import Foundation
 import Monitor
 import Testing
 
+/// Whole machines, one after another: each is as many threads as it has processors, and some watch the
+/// clock.
+@Suite(.serialized) struct MachineTests {
+  @Suite struct SystemGuestTests {}
+  @Suite struct SavedGuestTests {}
+  @Suite struct LinuxBootTests {}
+}
+
 /// Boots each program of Tests/Guests/Programs on our own processor. A program checks the machine
 /// itself, against the manuals; the test reads its report. See README.md beside this file.
-@Suite(.serialized) struct SystemGuestTests {
+extension MachineTests.SystemGuestTests {
   @Test(arguments: [
     "hello", "memory", "paging", "exceptions", "user", "self-modifying", "interrupts", "timers",
     "rtc",

