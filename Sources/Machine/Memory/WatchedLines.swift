@@ -53,6 +53,9 @@ public final class WatchedLines: @unchecked Sendable {
   /// Bytes `first...last` of a page were written, by other means than a processor's own check.
   @inlinable @inline(__always)
   public func noteWrite(page: Int, from first: Int, through last: Int) {
+    // Whoever watches a line reads it afterwards. Either it finds the bytes, which therefore must be out
+    // before the watched lines are looked at, or its mark is found here.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
     let watched = self.watched(page: page)
     if _slowPath(watched != 0) { hit(page: page, watched & Self.lines(from: first, through: last)) }
   }
