@@ -1,15 +1,15 @@
-import Synchronization
+public import Synchronization
 
 /// One bit a page: written since it was last collected.
 ///
 /// Tracking costs nothing until it is switched on. An engine that lets the guest write without being
 /// asked marks a page when it lets the first write through, and asks again after each collection.
-package final class DirtyPages: @unchecked Sendable {
+public final class DirtyPages: @unchecked Sendable {
   // Sendable although it holds a raw pointer: the words behind it are atomics, fixed in number.
-  private let words: UnsafeMutablePointer<Atomic<UInt64>>
+  @usableFromInline let words: UnsafeMutablePointer<Atomic<UInt64>>
   private let wordCount: Int
-  package let pages: Int
-  private let enabled = Atomic<Bool>(false)
+  @usableFromInline package let pages: Int
+  @usableFromInline let enabled = Atomic<Bool>(false)
 
   init(pages: Int) {
     self.pages = pages
@@ -21,14 +21,14 @@ package final class DirtyPages: @unchecked Sendable {
   deinit { words.deallocate() }
 
   /// Whether writes are recorded.
-  package var isEnabled: Bool {
-    get { enabled.load(ordering: .relaxed) }
+  public var isEnabled: Bool {
+    @inlinable get { enabled.load(ordering: .relaxed) }
     set { enabled.store(newValue, ordering: .sequentiallyConsistent) }
   }
 
   /// Records a write to a page, if tracking is on.
-  @inline(__always)
-  package func mark(_ page: Int) {
+  @inlinable @inline(__always)
+  public func mark(_ page: Int) {
     guard isEnabled, page >= 0, page < pages else { return }
     (words + page / 64).pointee.bitwiseOr(1 &<< UInt64(page & 63), ordering: .releasing)
   }

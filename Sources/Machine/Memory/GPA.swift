@@ -1,19 +1,27 @@
+// Public, although only this package uses it, are here and in this module's other files what is called for
+// each of a guest's accesses: functions of another module are not inlined unless they are public.
+
 /// A guest physical address.
-package struct GPA: RawRepresentable, Sendable, Hashable, Comparable, Codable {
-  package var rawValue: UInt64
+public struct GPA: RawRepresentable, Sendable, Hashable, Comparable, Codable {
+  /// The address as a number.
+  public var rawValue: UInt64
 
+  /// The address of that number.
   @inlinable @inline(__always)
-  package init(rawValue: UInt64) { self.rawValue = rawValue }
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 
+  /// The address of that number.
   @inlinable @inline(__always)
-  package init(_ value: UInt64) { rawValue = value }
+  public init(_ value: UInt64) { rawValue = value }
 
+  /// Whether `a` lies below `b`.
   @inlinable
-  package static func < (a: GPA, b: GPA) -> Bool { a.rawValue < b.rawValue }
+  public static func < (a: GPA, b: GPA) -> Bool { a.rawValue < b.rawValue }
 }
 
 extension GPA: CustomStringConvertible {
-  package var description: String { "0x" + String(rawValue, radix: 16) }
+  /// In hexadecimal digits.
+  public var description: String { "0x" + String(rawValue, radix: 16) }
 }
 
 /// A range of guest physical addresses that does not wrap.
@@ -32,7 +40,7 @@ package struct GPARange: Sendable, Hashable, Codable {
 }
 
 /// Why an access to guest memory was refused.
-package enum MemoryFault: Error, Sendable, Hashable {
+public enum MemoryFault: Error, Sendable, Hashable {
   /// No memory there, or not all of it.
   case outOfRange(GPA)
   /// The memory there is read-only.

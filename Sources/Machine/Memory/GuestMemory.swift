@@ -6,11 +6,12 @@ import Synchronization
 /// copies, once.
 ///
 /// All calls may come from any thread. A region never moves or ends while the object lives.
-@safe package final class GuestMemory: @unchecked Sendable {
+@safe public final class GuestMemory: @unchecked Sendable {
   // Sendable although it holds raw pointers: regions are fixed at creation, and what they point to is
   // shared with the guest's processors by design.
 
-  package static let pageSize: UInt64 = 4096
+  /// What the page-wise tables count in.
+  @inlinable public static var pageSize: UInt64 { 4096 }
 
   /// A run of guest physical addresses with host memory behind it.
   package struct Region: Sendable, Hashable {
@@ -38,9 +39,9 @@ import Synchronization
 
   package let regions: [Region]
   /// Pages written since they were last collected.
-  package let dirtyPages: DirtyPages
+  public let dirtyPages: DirtyPages
   /// Lines of memory of which an engine keeps decoded instructions.
-  package let watchedLines: WatchedLines
+  public let watchedLines: WatchedLines
   @usableFromInline let mappings: UnsafeMutableBufferPointer<Mapping>
 
   /// Reserves host memory for the regions, which are sorted, page-aligned and do not overlap.
@@ -117,7 +118,7 @@ extension GuestMemory {
   ///
   /// A value lies in one region: regions that touch do not join for it, only for runs of bytes.
   @inlinable
-  package func load<T: BitwiseCopyable>(
+  public func load<T: BitwiseCopyable>(
     _ type: T.Type = T.self, at address: GPA
   ) throws(MemoryFault) -> T {
     let host = try hostAddress(of: address, count: UInt64(MemoryLayout<T>.size), toWrite: false)
@@ -126,7 +127,7 @@ extension GuestMemory {
 
   /// Writes one value; the counterpart of `load`.
   @inlinable
-  package func store<T: BitwiseCopyable>(_ value: T, at address: GPA) throws(MemoryFault) {
+  public func store<T: BitwiseCopyable>(_ value: T, at address: GPA) throws(MemoryFault) {
     let host = try hostAddress(of: address, count: UInt64(MemoryLayout<T>.size), toWrite: true)
     host.storeBytes(of: value, as: T.self)
     noteWrite(at: address, count: UInt64(MemoryLayout<T>.size))
@@ -294,16 +295,25 @@ extension GuestMemory {
 
 extension GuestMemory {
   /// Where a page of guest memory lies in the host: for engines, which carry the guest's own accesses.
-  package struct HostPage {
-    package let base: UnsafeMutableRawPointer
-    package let isWritable: Bool
+  public struct HostPage {
+    /// Its first byte in the host.
+    public let base: UnsafeMutableRawPointer
+    /// Whether it is RAM.
+    public let isWritable: Bool
     /// Index into `dirtyPages` and `watchedLines`.
-    package let index: Int
+    public let index: Int
+
+    @usableFromInline
+    init(base: UnsafeMutableRawPointer, isWritable: Bool, index: Int) {
+      self.base = base
+      self.isWritable = isWritable
+      self.index = index
+    }
   }
 
   /// The page that holds `address`; `nil` where there is no memory.
   @inlinable
-  package func hostPage(holding address: GPA) -> HostPage? {
+  public func hostPage(holding address: GPA) -> HostPage? {
     guard let mapping = mapping(holding: address.rawValue) else { return nil }
     let offset = (address.rawValue &- mapping.start) & ~(Self.pageSize &- 1)
     return HostPage(

@@ -1,4 +1,4 @@
-import Synchronization
+public import Synchronization
 
 /// Told when memory changed of which it keeps something derived: an engine with decoded instructions.
 package protocol MemoryWatcher: AnyObject, Sendable {
@@ -9,10 +9,10 @@ package protocol MemoryWatcher: AnyObject, Sendable {
 /// One bit for each 64-byte line of guest memory: an engine keeps instructions decoded from it.
 ///
 /// A write that meets a watched line unwatches its whole page and tells the watcher.
-package final class WatchedLines: @unchecked Sendable {
+public final class WatchedLines: @unchecked Sendable {
   // Sendable although it holds a raw pointer: the words behind it are atomics, fixed in number.
   // `watcher` is set before anything runs.
-  private let words: UnsafeMutablePointer<Atomic<UInt64>>
+  @usableFromInline let words: UnsafeMutablePointer<Atomic<UInt64>>
   private let pages: Int
   private var watcher: (any MemoryWatcher)?
 
@@ -28,16 +28,16 @@ package final class WatchedLines: @unchecked Sendable {
   package func setWatcher(_ watcher: any MemoryWatcher) { self.watcher = watcher }
 
   /// The lines `first...last` (byte offsets in a page), as bits.
-  @inline(__always)
-  package static func lines(from first: Int, through last: Int) -> UInt64 {
+  @inlinable @inline(__always)
+  public static func lines(from first: Int, through last: Int) -> UInt64 {
     let low = UInt64(truncatingIfNeeded: first >> 6)
     let high = UInt64(truncatingIfNeeded: last >> 6)
     return (~0 &<< low) & (~0 &>> (63 &- high))
   }
 
   /// The watched lines of a page.
-  @inline(__always)
-  package func watched(page: Int) -> UInt64 { (words + page).pointee.load(ordering: .relaxed) }
+  @inlinable @inline(__always)
+  public func watched(page: Int) -> UInt64 { (words + page).pointee.load(ordering: .relaxed) }
 
   /// Watches more lines. Answers whether the page had none before: then processors that may write it
   /// without being asked must lose that right.
@@ -51,13 +51,17 @@ package final class WatchedLines: @unchecked Sendable {
   }
 
   /// Bytes `first...last` of a page were written, by other means than a processor's own check.
-  @inline(__always)
-  package func noteWrite(page: Int, from first: Int, through last: Int) {
+  @inlinable @inline(__always)
+  public func noteWrite(page: Int, from first: Int, through last: Int) {
+    // Whoever watches a line reads it afterwards. Either it finds the bytes, which therefore must be out
+    // before the watched lines are looked at, or its mark is found here.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
     let watched = self.watched(page: page)
     if _slowPath(watched != 0) { hit(page: page, watched & Self.lines(from: first, through: last)) }
   }
 
-  private func hit(page: Int, _ lines: UInt64) {
+  @usableFromInline
+  func hit(page: Int, _ lines: UInt64) {
     guard lines != 0, unwatch(page: page) else { return }
     watcher?.watchedLinesChanged(page: page)
   }

@@ -120,6 +120,8 @@ import Testing
     for round in 1...rounds {
       let before = watcher.pages.count
       start.store(round, ordering: .releasing)
+      // Until the writer has heard, so that both go at once; now a little sooner, now a little later.
+      for _ in 0..<round % 64 { _ = lines.watched(page: 1) }
       _ = lines.watch(1, page: 0)
       let read = try memory.load(UInt64.self, at: GPA(0))
       spin { done.load(ordering: .acquiring) == round }

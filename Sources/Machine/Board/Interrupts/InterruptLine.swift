@@ -18,6 +18,9 @@ package struct InterruptLine: ~Copyable, Sendable {
   }
 
   /// Drives the wire; does nothing if the level is already there.
+  ///
+  /// A device calls it under the lock of the state that the level follows from: of two calls at once the
+  /// later would otherwise not be the last to reach the pin.
   package func set(_ asserted: Bool) {
     guard level.exchange(asserted, ordering: .acquiringAndReleasing) != asserted else { return }
     controller.set(pin, asserted: asserted)
