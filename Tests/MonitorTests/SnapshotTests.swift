@@ -1,5 +1,6 @@
 import Board
 import Execution
+import Glibc
 import HostOS
 import Monitor
 import SavedState
@@ -33,7 +34,9 @@ struct SnapshotTests {
   @Test func `a restored machine is the one that was saved and goes on from its time`() async throws
   {
     let path = temporaryPath()
+    defer { unlink(path) }
     let again = temporaryPath()
+    defer { unlink(again) }
     try await save(to: path)
     let saved = try Snapshot(path: path)
     let scratch = Tally()
@@ -56,6 +59,7 @@ struct SnapshotTests {
 
   @Test func `a reset ends a restored machine, which has nothing to start from`() async throws {
     let path = temporaryPath()
+    defer { unlink(path) }
     try await save(to: path)
     let rig = try Rig(restoring: path)
     try await rig.machine.start()
@@ -66,6 +70,7 @@ struct SnapshotTests {
 
   @Test func `a file with any byte changed or cut off is refused`() async throws {
     let path = temporaryPath()
+    defer { unlink(path) }
     try await save(to: path)
     let whole = try HostFile.contents(of: path, limit: 64 << 20)
     var positions = [0, 8, 15, 16, 30, whole.count / 2, whole.count - 17, whole.count - 1]

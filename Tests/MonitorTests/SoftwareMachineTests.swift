@@ -1,4 +1,5 @@
 import Board
+import Glibc
 import HostOS
 import Kit
 import Logging
@@ -66,6 +67,7 @@ struct SoftwareMachineTests {
 
   @Test func `a saved machine goes on counting in another`() async throws {
     let path = "/tmp/roost-counting-\(UInt64.random(in: 0...UInt64.max))"
+    defer { unlink(path) }
     let loop = try EventLoop(name: "machine")
     let machine = try makeMachine(
       [

@@ -1,3 +1,4 @@
+import Glibc
 import HostOS
 import Synchronization
 import Testing
@@ -90,6 +91,7 @@ struct EventLoopTests {
 struct FileTests {
   @Test func `a replacement appears whole or not at all`() throws {
     let path = temporaryPath("replaced")
+    defer { unlink(path) }
     do {
       let file = try ReplacementFile(path: path)
       try file.descriptor.writeAll([1])

@@ -1,3 +1,4 @@
+import Glibc
 import HostOS
 import Streams
 import Testing
@@ -8,6 +9,7 @@ struct StreamTests {
 
   @Test func `a file holds everything in order once the stream is closed`() throws {
     let path = temporaryPath("file")
+    defer { unlink(path) }
     let loop = try EventLoop(name: "test")
     let stream = try FileStream(path: path)
     Collector(stream, on: loop).sendAll(text)
@@ -75,6 +77,7 @@ struct StreamTests {
 
   @Test func `a socket serves one client after another`() throws {
     let path = temporaryPath("socket")
+    defer { unlink(path) }
     let loop = try EventLoop(name: "test")
     let stream = try SocketStream(path: path, on: loop)
     let collector = Collector(stream, on: loop)
@@ -95,6 +98,7 @@ struct StreamTests {
 
   @Test func `a second client waits until the first has left`() throws {
     let path = temporaryPath("socket")
+    defer { unlink(path) }
     let loop = try EventLoop(name: "test")
     let stream = try SocketStream(path: path, on: loop)
     let collector = Collector(stream, on: loop)
@@ -113,11 +117,13 @@ struct StreamTests {
 
   @Test func `a live socket is not taken over, an abandoned one is`() throws {
     let path = temporaryPath("socket")
+    defer { unlink(path) }
     let loop = try EventLoop(name: "test")
     let stream = try SocketStream(path: path, on: loop)
     #expect(throws: HostError.self) { try SocketStream(path: path, on: loop) }
     #expect(stream.close() == nil)
     let abandoned = temporaryPath("socket")
+    defer { unlink(abandoned) }
     leaveSocketBehind(abandoned)
     #expect(try SocketStream(path: abandoned, on: loop).close() == nil)
     loop.stop()
