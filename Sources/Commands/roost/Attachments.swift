@@ -11,11 +11,20 @@ final class Attachments: Sendable {
 
   init(
     _ plan: Plan, on loop: EventLoop, _ obey: @escaping @Sendable (ConsoleCommand) -> Void
-  ) throws(HostError) {
+  ) throws(ConfigurationError) {
+    func open(_ option: String, _ target: SerialTarget) throws(ConfigurationError) -> any HostStream
+    {
+      do throws(HostError) {
+        return try target.open(on: loop, obey)
+      } catch {
+        throw ConfigurationError(
+          "\(option) \(target)", "It cannot be opened (\(error.reason)); name another.")
+      }
+    }
     var serial: [any HostStream] = []
-    for target in plan.serial { serial.append(try target.open(on: loop, obey)) }
+    for target in plan.serial { serial.append(try open("--serial", target)) }
     self.serial = serial
-    debugConsole = try plan.debugConsole.open(on: loop, obey)
+    debugConsole = try open("--debug-console", plan.debugConsole)
     terminal = serial.lazy.compactMap { $0 as? TerminalStream }.first
   }
 

@@ -28,7 +28,8 @@ struct RunCommand: AsyncParsableCommand {
     } catch let error as ConfigurationError {
       ending = .failed(.configuration, "\(error)")
     } catch let error as BootError {
-      ending = .failed(.configuration, "--kernel: \(error)")
+      let option = boot.kernel.map { "--kernel \($0)" } ?? "--rom \(boot.rom ?? "")"
+      ending = .failed(.configuration, "\(option): \(error)")
     } catch let error as SnapshotError {
       ending = .failed(.configuration, "--restore: \(error)")
     } catch let error as EngineError {

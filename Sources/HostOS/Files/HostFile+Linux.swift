@@ -18,13 +18,16 @@ extension HostFile {
     return Descriptor(owning: handle)
   }
 
-  /// The whole of a file of at most `limit` bytes.
+  /// The whole of a file, or of what comes through a pipe: at most `limit` bytes. A device is refused, for it
+  /// may have no end.
   package static func contents(of path: String, limit: Int) throws(HostError) -> [UInt8] {
     let file = try open(path)
     var information = stat()
     guard fstat(file.handle, &information) == 0 else { throw .last("read the file \"\(path)\"") }
-    guard information.st_mode & S_IFMT != S_IFDIR else {
-      throw HostError("read the file \"\(path)\"", code: EISDIR)
+    switch information.st_mode & S_IFMT {
+    case S_IFREG, S_IFIFO: break
+    case S_IFDIR: throw HostError("read the file \"\(path)\"", code: EISDIR)
+    default: throw HostError("read the file \"\(path)\"", code: ENOTSUP)
     }
     guard information.st_size <= limit else {
       throw HostError("read the file \"\(path)\"", code: EFBIG)

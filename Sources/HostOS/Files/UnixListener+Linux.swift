@@ -8,7 +8,7 @@ extension UnixListener {
     let socket = try makeSocket(operation)
     if bind(socket.handle, &address) != 0 {
       let code = errno
-      guard code == EADDRINUSE, try isAbandoned(&address, operation) else {
+      guard code == EADDRINUSE, isSocket(path), try isAbandoned(&address, operation) else {
         throw HostError(operation, code: code)
       }
       unlink(path)
@@ -39,7 +39,14 @@ extension UnixListener {
     address.withSocketAddress { Glibc.bind(handle, $0, $1) }
   }
 
-  /// Whether the file is a socket at which nobody listens any more.
+  /// Whether the file is a socket, and no file of another kind that happens to have the name: connecting to
+  /// one is refused too.
+  private static func isSocket(_ path: String) -> Bool {
+    var information = stat()
+    return lstat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFSOCK
+  }
+
+  /// Whether nobody listens at the socket any more.
   private static func isAbandoned(
     _ address: inout sockaddr_un, _ operation: String
   ) throws(HostError) -> Bool {

@@ -2,7 +2,7 @@ package import HostOS
 package import Streams
 
 /// What stands at the other end of a serial port.
-package enum SerialTarget: Sendable, Equatable {
+package enum SerialTarget: Sendable, Equatable, CustomStringConvertible {
   /// The terminal the command was started at, or its standard input and output.
   case stdio
   /// A file that takes what the guest sends.
@@ -21,6 +21,16 @@ package enum SerialTarget: Sendable, Equatable {
     case ("unix", .some(let path)) where !path.isEmpty: self = .unix(path: path)
     default:
       throw ConfigurationError(text, "Write stdio, file:PATH, unix:PATH or null.")
+    }
+  }
+
+  /// As the user writes it.
+  package var description: String {
+    switch self {
+    case .stdio: "stdio"
+    case .file(let path): "file:\(path)"
+    case .unix(let path): "unix:\(path)"
+    case .null: "null"
     }
   }
 

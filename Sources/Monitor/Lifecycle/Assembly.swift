@@ -45,7 +45,7 @@ package final class Assembly: Sendable {
     let (events, reporting) = AsyncStream.makeStream(of: MachineEvent.self)
     self.events = events
     let panel = ControlPanel(reporting)
-    pc = PC(
+    pc = try PC(
       on: board, processors: shape.processors, interrupts: interrupts, control: panel,
       backends: backends, map: shape.map, debugExitPort: shape.debugExitPort)
     let processors = try Processors(

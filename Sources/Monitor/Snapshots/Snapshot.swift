@@ -8,7 +8,7 @@ package import SavedState
 //
 //   magic "ROOSTVM1"
 //   length of the tree, 8 bytes; the tree, which carries its own checksum
-//   runs of RAM, each: address, 8 bytes; count, 4; CRC-32C of the bytes, 4; the bytes.
+//   runs of RAM, each: address, 8 bytes; count, 4; CRC-32C of these and the bytes, 4; the bytes.
 //     Pages of zeroes are left out.
 //   the end, in the form of a run: all ones; 0; CRC-32C over the checksums of all runs.
 
@@ -41,7 +41,7 @@ extension Snapshot {
     var checksums: [UInt8] = []
     for region in memory.regions {
       try forEachRun(of: region, in: memory) { address, bytes in
-        let checksum = CRC32C.checksum(of: bytes)
+        let checksum = runChecksum(address, bytes)
         checksums.append(littleEndian: checksum)
         try file.descriptor.writeAll(runHeader(address, UInt32(bytes.count), checksum))
         try file.descriptor.writeAll(Array(bytes))
@@ -50,6 +50,15 @@ extension Snapshot {
     let end = CRC32C.checksum(of: checksums[...])
     try file.descriptor.writeAll(runHeader(endAddress, 0, end))
     try file.commit()
+  }
+
+  private static func runChecksum(_ address: UInt64, _ bytes: ArraySlice<UInt8>) -> UInt32 {
+    var covered: [UInt8] = []
+    covered.reserveCapacity(12 + bytes.count)
+    covered.append(littleEndian: address)
+    covered.append(littleEndian: UInt32(bytes.count))
+    covered += bytes
+    return CRC32C.checksum(of: covered[...])
   }
 
   private static func runHeader(_ address: UInt64, _ count: UInt32, _ checksum: UInt32) -> [UInt8] {
@@ -110,7 +119,11 @@ package struct SnapshotError: Error, Sendable, CustomStringConvertible {
 extension Snapshot {
   /// Opens a saved machine and checks everything but RAM.
   package init(path: String) throws {
-    file = try HostFile.open(path)
+    do throws(HostError) {
+      file = try HostFile.open(path)
+    } catch {
+      throw SnapshotError(path: path, reason: "the file cannot be opened (\(error.reason))")
+    }
     do {
       let header = try file.readExactly(Self.magic.count + 8)
       guard header.starts(with: Self.magic) else {
@@ -136,6 +149,18 @@ extension Snapshot {
 
   /// Fills the memory of a machine of the snapshot's shape, which still is all zeroes.
   func load(into memory: GuestMemory, path: String) throws {
+    do {
+      try readRuns(into: memory, path: path)
+    } catch let error as SnapshotError {
+      throw error
+    } catch is MemoryFault {
+      throw SnapshotError(path: path, reason: "it has RAM where its machine has none")
+    } catch {
+      throw SnapshotError(path: path, reason: "\(error)")
+    }
+  }
+
+  private func readRuns(into memory: GuestMemory, path: String) throws {
     var checksums: [UInt8] = []
     while true {
       let header = try file.readExactly(Self.runHeaderCount)
@@ -150,7 +175,7 @@ extension Snapshot {
         return
       }
       let bytes = try file.readExactly(Int(count))
-      guard checksum == CRC32C.checksum(of: bytes[...]) else {
+      guard checksum == Self.runChecksum(address, bytes[...]) else {
         throw SnapshotError(path: path, reason: "the file is damaged: RAM has other bytes")
       }
       checksums.append(littleEndian: checksum)

@@ -88,8 +88,9 @@ struct Placement {
         top = obstacle.lowerBound
       }
     }
+    let place = limit > ramSize ? "" : "below \(hex(limit)) "
     throw .doesNotFit(
-      "The \(name) has \(size(count)), and so much is not free in one piece below \(hex(limit)) "
+      "The \(name) has \(size(count)), and so much is not free in one piece \(place)"
         + "in the guest's \(size(ramSize)) of RAM; give it more with --memory.")
   }
 

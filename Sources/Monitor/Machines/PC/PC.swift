@@ -27,10 +27,12 @@ package struct PC: Sendable {
   }
 
   /// Wires the parts to each other and to the processors, and maps them.
+  ///
+  /// - Throws: if the debug exit device is to answer where something else does.
   package init(
     on board: Backplane, processors: Int, interrupts: any ProcessorInterrupts,
     control: any MachineControl, backends: Backends, map: PCAddressMap, debugExitPort: UInt16?
-  ) {
+  ) throws(ConfigurationError) {
     let ports = board.ports
 
     // Interrupt controllers, each before whoever drives it.
@@ -112,7 +114,11 @@ package struct PC: Sendable {
     var debugging = [Part("post", post), Part("debug-console", console)]
     if let debugExitPort {
       let exit = DebugExit(control: control)
-      ports.map(exit, at: UInt64(debugExitPort)..<UInt64(debugExitPort) + 4)
+      guard ports.map(exit, at: UInt64(debugExitPort)..<UInt64(debugExitPort) + 4) else {
+        throw ConfigurationError(
+          "--debug-exit 0x\(String(debugExitPort, radix: 16))",
+          "Another device answers at this port or the three after it: take 0xf4 or 0x501.")
+      }
       debugging.append(Part("debug-exit", exit))
     }
 
