@@ -70,7 +70,8 @@ extension RandomGuest {
       0x00cf_fb00_0000_ffff, 0x00cf_f300_0000_ffff, 0x00af_fb00_0000_ffff,
       0x0000_8900_5800_0067, 0,  // available task state, 64-bit in long mode
       0x0000_8200_5000_007f, 0,  // a local table: this one
-      0x0000_ec00_0008_0000 | Place.handlers & 0xffff | (Place.handlers >> 16) << 48, 0,  // a call gate
+      // a call gate
+      0x0000_ec00_0008_0000 | Place.handlers & 0xffff | (Place.handlers >> 16) << 48, 0,
     ]
     while table.count < 32 { table.append(chance.next()) }
     pieces.append((Place.globalTable, table.flatMap(\.littleEndianBytes)))
