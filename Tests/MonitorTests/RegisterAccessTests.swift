@@ -16,7 +16,7 @@ struct RegisterAccessTests {
     let board = Backplane(
       memory: try GuestMemory(map.regions), clock: ManualClock(), loop: ManualLoop(),
       log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-    let pc = PC(
+    let pc = try PC(
       on: board, processors: 2, interrupts: SilentInterrupts(), control: SilentControl(),
       backends: Rig.backends, map: map, debugExitPort: 0xf4)
     return (pc, board)
