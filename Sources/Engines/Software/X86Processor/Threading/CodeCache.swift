@@ -9,12 +9,16 @@ import Glibc
 final class CodeCache {
   static let variants = 6
   static let opCapacity = 1 << 20
+  /// How many pages and variants are kept at a time: a guest that runs code in every page must not make the
+  /// monitor outgrow it.
+  static let tableCapacity = 8192
 
   /// For each page and variant, the table of its instructions: at each offset, the op's number plus one.
   private let tables: UnsafeMutablePointer<UnsafeMutablePointer<UInt32>?>
   private let pages: Int
   private let ops: UnsafeMutablePointer<x86_op>
   private(set) var used = 0
+  private var tableCount = 0
 
   init(pages: Int) {
     self.pages = pages
@@ -56,7 +60,7 @@ final class CodeCache {
 
   /// Where the next ops go, if there is room for `count`.
   func room(for count: Int) -> UnsafeMutablePointer<x86_op>? {
-    used + count <= Self.opCapacity ? ops + used : nil
+    used + count <= Self.opCapacity && tableCount < Self.tableCapacity ? ops + used : nil
   }
 
   /// Takes in ops written at `room`'s address.
@@ -66,6 +70,7 @@ final class CodeCache {
   func enter(page: Int, variant: Int, offset: Int, _ op: UnsafeMutablePointer<x86_op>) {
     let slot = page * Self.variants + variant
     if tables[slot] == nil {
+      tableCount += 1
       tables[slot] = calloc(4096, MemoryLayout<UInt32>.stride).assumingMemoryBound(
         to: UInt32.self)
     }
@@ -93,6 +98,7 @@ final class CodeCache {
   func dropAll() {
     freeTables()
     used = 0
+    tableCount = 0
   }
 }
 
