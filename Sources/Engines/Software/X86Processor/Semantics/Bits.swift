@@ -43,7 +43,7 @@ let bitTestsByConstant: [Handler] = [
   { bitTest(UInt64.self, $0, $1, $1.pointee.immediate) },
 ]
 
-/// With LOCK. `displacement`-free: the address is in temporary 2, the bit number in temporary 1.
+/// With LOCK, on the word at the op's address; the bit number is in a slot.
 @inline(__always)
 func lockedBitTest<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
   guard lockedBitTestWork(T.self, cpu, op) else { return }

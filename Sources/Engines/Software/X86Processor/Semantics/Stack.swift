@@ -175,7 +175,7 @@ enum Stack {
       cpu.rsp = old.0
       return
     }
-    cpu.set(Slot.rbp, mask == 0xffff_ffff_ffff_ffff ? frame : frame, log2: log2)
+    cpu.set(Slot.rbp, frame, log2: log2)
     cpu.setStackPointer(top)
     return next(cpu, op)
   }
