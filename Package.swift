@@ -65,6 +65,7 @@ let package = Package(
     .target(name: "CHostOS", path: "Sources/C/CHostOS"),
     .target(name: "CProcessor", path: "Sources/C/CProcessor"),
     .target(name: "CFloat", path: "Sources/C/CFloat"),
+    .target(name: "CKVM", path: "Sources/C/CKVM"),
 
     // Architecture: facts from the manuals.
     part("Bits", in: "Architecture/Bits", [], common),
@@ -122,6 +123,12 @@ let package = Package(
         "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "Execution",
         "InterruptControllers", "Inspection", "X86Processor", "CProcessor",
       ], hot),
+    part(
+      "KVM", in: "Engines/KVM",
+      [
+        "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "Execution",
+        "InterruptControllers", "Inspection", "X86Processor", "CKVM",
+      ], common + [.unsafeFlags(["-O"], .when(configuration: .debug))]),
 
     // Monitor: what puts it all together.
     part(
@@ -129,7 +136,7 @@ let package = Package(
       [
         "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection",
         "Streams", "Chipset", "PCI", "ACPI", "SMBIOS", "LinuxBoot", "Execution",
-        "InterruptControllers", "SoftwareEngine", log,
+        "InterruptControllers", "SoftwareEngine", "KVM", log,
       ], common),
     .executableTarget(
       name: "roost",

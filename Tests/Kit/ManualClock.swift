@@ -14,6 +14,9 @@ package final class ManualClock: VMClock {
 
   package var now: VMInstant { state.withLock { $0.now } }
 
+  /// It never stands still by itself.
+  package var starts: UInt64 { 1 }
+
   package func makeAlarm(
     on loop: any Loop, _ ring: @escaping @Sendable () -> Void
   ) -> any Alarm {

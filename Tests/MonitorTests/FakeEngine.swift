@@ -34,6 +34,7 @@ private final class FakePartition: Partition {
   }
 
   func map(_ memory: GuestMemory) throws(EngineError) {}
+  func permit(_ access: MemoryAccess, in range: GPARange) throws(EngineError) {}
   func kick(_ index: Int) { kicks[index].raise() }
   func inspect(_ node: inout Node) {}
 
@@ -70,6 +71,8 @@ private final class FakeProcessor: VirtualProcessor {
     self.program = program
     state = .powerOn(isBootProcessor: index == 0)
   }
+
+  func setDebugStops(_ stops: DebugStops) throws(EngineError) {}
 
   func run(_ buses: inout Buses) throws(EngineError) -> Exit {
     while !kick.take() {

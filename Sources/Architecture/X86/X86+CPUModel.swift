@@ -28,7 +28,7 @@ extension X86 {
     package let physicalAddressBits: UInt32
     package let linearAddressBits: UInt32
     /// Ticks of the time-stamp counter in a second of guest time.
-    package let tscFrequency: UInt64
+    package var tscFrequency: UInt64
 
     /// The models that can be asked for, by name.
     package static let all: [CPUModel] = [.x86_64v2]

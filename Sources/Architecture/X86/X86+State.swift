@@ -132,8 +132,28 @@ extension X86 {
     package var nmiPending = false
     /// An NMI is being handled: further ones wait for IRET.
     package var nmiBlocked = false
+    /// What was taken but has not entered its handler yet.
+    package var injected: InjectedEvent?
 
     package init() {}
+  }
+
+  /// An event on its way into its handler: what a VMCS keeps as IDT-vectoring information (SDM Vol. 3C §24.9.3).
+  package struct InjectedEvent: Codable, Sendable, Equatable {
+    package enum Kind: String, Codable, Sendable {
+      case external, nmi, exception
+      /// INT n.
+      case software
+    }
+    package var kind: Kind
+    package var vector: UInt8
+    package var errorCode: UInt32?
+
+    package init(kind: Kind, vector: UInt8, errorCode: UInt32? = nil) {
+      self.kind = kind
+      self.vector = vector
+      self.errorCode = errorCode
+    }
   }
 
   /// A local APIC: SDM Vol. 3A §11.4, Table 11-1 "Local APIC Register Address Map".

@@ -37,6 +37,12 @@ package protocol Partition<ISA>: AnyObject, Sendable {
   associatedtype ISA: InstructionSet
   /// Makes all regions of `memory` the guest's RAM and ROM, at their own addresses. Once, before any processor is bound.
   func map(_ memory: GuestMemory) throws(EngineError)
+  /// Sets what the processors may do with a run of whole pages of the memory that was mapped; at first
+  /// they may do all that its kind allows. Accesses that they may not make go to the register bus.
+  ///
+  /// From any thread, while processors run: done at once for the processor whose thread calls, and soon for the
+  /// others. What devices reach is not changed.
+  func permit(_ access: MemoryAccess, in range: GPARange) throws(EngineError)
   /// Makes the calling thread the processor's, for life.
   func bindProcessor(_ index: Int) throws(EngineError) -> any VirtualProcessor<ISA>
   /// Makes the processor's `run` return `.kicked` soon, or its next `run` at once. From any thread.
@@ -47,6 +53,25 @@ package protocol Partition<ISA>: AnyObject, Sendable {
   // Powers an engine may have. `nil` is an answer, not an error.
   var interruptController: (any ProcessorInterrupts)? { get }
   var dirtyPages: (any DirtyPageTracker)? { get }
+  var doorbells: (any DoorbellRegistrar)? { get }
+  var messageTriggers: (any MessageTriggers)? { get }
+  var writeCoalescer: (any WriteCoalescer)? { get }
+}
+
+extension Partition {
+  package var doorbells: (any DoorbellRegistrar)? { nil }
+  package var messageTriggers: (any MessageTriggers)? { nil }
+  package var writeCoalescer: (any WriteCoalescer)? { nil }
+}
+
+/// What processors may do with a page of memory.
+package enum MemoryAccess: UInt8, Sendable, CaseIterable {
+  /// Nothing: reads and writes go to the register bus.
+  case none
+  /// Read and execute; writes go to the register bus.
+  case read
+  /// All that the memory's kind allows.
+  case full
 }
 
 /// The processors' own interrupt controllers, seen from the board.
@@ -67,14 +92,6 @@ package enum ProcessorPin {
   package static let lint1: UInt32 = 1
 }
 
-/// Which pages the guest or a device wrote.
-package protocol DirtyPageTracker: AnyObject, Sendable {
-  func start()
-  func stop()
-  /// Indices (`GuestMemory.address(ofPage:)`) of the pages written since the last collection. From any thread.
-  func collect() -> [Int]
-}
-
 /// A processor. Not `Sendable`: the thread that bound it is the only one to touch it.
 package protocol VirtualProcessor<ISA>: AnyObject {
   associatedtype ISA: InstructionSet
@@ -83,13 +100,30 @@ package protocol VirtualProcessor<ISA>: AnyObject {
   func run(_ buses: inout Buses) throws(EngineError) -> Exit
   func state(of vtl: VTL) throws(EngineError) -> ISA.State
   func setState(_ state: ISA.State, of vtl: VTL) throws(EngineError)
+  /// Sets where `run` is to stop for a debugger; replaces what was asked for before.
+  func setDebugStops(_ stops: DebugStops) throws(EngineError)
+}
+
+/// Where a debugger wants a processor to stop. The guest sees nothing of it.
+package struct DebugStops: Sendable, Equatable {
+  /// After the next instruction.
+  package var step = false
+  /// Linear addresses of instructions, before they run. At most four.
+  package var breakpoints: [UInt64] = []
+
+  package init(step: Bool = false, breakpoints: [UInt64] = []) {
+    self.step = step
+    self.breakpoints = breakpoints
+  }
+
+  package static let maximumBreakpoints = 4
 }
 
 /// What only the machine's owner can decide.
 package enum Exit: Sendable, Equatable {
   /// `kick` was called.
   case kicked
-  /// A breakpoint or a step that the owner asked for.
+  /// A stop that `setDebugStops` asked for.
   case debug
   /// The processor shut down: an exception while delivering a double fault.
   case tripleFault(VTL)

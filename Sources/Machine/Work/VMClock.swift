@@ -24,6 +24,8 @@ package protocol VMClock: AnyObject, Sendable {
   var now: VMInstant { get }
   /// Seconds since 1970-01-01T00:00:00Z at guest time zero: what a battery-backed clock starts from.
   var epoch: Int64 { get }
+  /// How often time has begun to pass: it stood still whenever this is higher than before. Callable from any thread.
+  var starts: UInt64 { get }
   /// Makes an alarm that runs `ring` on `loop`.
   func makeAlarm(on loop: any Loop, _ ring: @escaping @Sendable () -> Void) -> any Alarm
 }

@@ -12,6 +12,7 @@ package final class GuestClock: VMClock {
   /// While the clock stands: the time. While it runs: `running`, and how far the host is ahead of the
   /// guest, modulo 2^63. One word, so that processors read the time without a lock.
   private let word: Atomic<UInt64>
+  private let startCount = Atomic<UInt64>(0)
   private let alarms = Mutex(Alarms())
 
   private static let running: UInt64 = 1 << 63
@@ -38,6 +39,8 @@ package final class GuestClock: VMClock {
     word = Atomic(now.nanoseconds & ~Self.running)
   }
 
+  package var starts: UInt64 { startCount.load(ordering: .acquiring) }
+
   package var now: VMInstant {
     let word = word.load(ordering: .acquiring)
     guard word & Self.running != 0 else { return VMInstant(nanoseconds: word) }
@@ -56,6 +59,7 @@ extension GuestClock {
       guard guest & Self.running == 0 else { return }
       let ahead = HostClock.now.nanoseconds &- guest
       word.store(ahead | Self.running, ordering: .releasing)
+      startCount.add(1, ordering: .releasing)
       for entry in alarms.entries.values { arm(entry) }
     }
   }

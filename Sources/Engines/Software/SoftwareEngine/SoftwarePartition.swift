@@ -40,6 +40,12 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
     memory.watchedLines.setWatcher(sleepers)
   }
 
+  func permit(_ access: MemoryAccess, in range: GPARange) throws(EngineError) {
+    guard access == .full else {
+      throw EngineError("the software engine cannot take memory away from its processors")
+    }
+  }
+
   func bindProcessor(_ index: Int) throws(EngineError) -> any VirtualProcessor<X86> {
     guard cores.indices.contains(index) else {
       throw EngineError("there is no processor \(index), or no memory was mapped yet")

@@ -30,6 +30,12 @@ final class SoftwareProcessor: VirtualProcessor {
     }
   }
 
+  func setDebugStops(_ stops: DebugStops) throws(EngineError) {
+    guard stops == DebugStops() else {
+      throw EngineError("the software engine cannot stop for a debugger")
+    }
+  }
+
   private func check(_ vtl: VTL) throws(EngineError) {
     guard vtl == .zero else {
       throw EngineError("the software engine has no virtual trust level \(vtl.rawValue)")
