@@ -11,7 +11,7 @@ import Testing
 /// Small pieces of firmware on the software engine, from the reset vector on.
 struct SoftwareMachineTests {
   /// A ROM of 64 KiB whose reset vector jumps back to `code`, in real mode.
-  private func rom(_ code: [UInt8]) -> [UInt8] {
+  private static func rom(_ code: [UInt8]) -> [UInt8] {
     var rom = [UInt8](repeating: 0x90, count: 0x1_0000)
     rom.replaceSubrange(0xff00..<0xff00 + code.count, with: code)
     rom.replaceSubrange(0xfff0..<0xfff3, with: [0xe9, 0x0d, 0xff])  // jmp ff00
@@ -20,7 +20,7 @@ struct SoftwareMachineTests {
 
   private static let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-  private func makeMachine(
+  static func makeMachine(
     _ code: [UInt8], on loop: EventLoop, com1: any ByteStream = NullStream()
   ) throws -> VirtualMachine {
     let configuration = VMConfiguration(
@@ -34,7 +34,7 @@ struct SoftwareMachineTests {
   @Test func `firmware prints and ends the run`() async throws {
     let loop = try EventLoop(name: "machine")
     let stream = RecordingStream()
-    let machine = try makeMachine(
+    let machine = try Self.makeMachine(
       [
         0xba, 0xf8, 0x03,  // mov dx, 3f8h
         0xb0, 0x68, 0xee,  // mov al, 'h'; out dx, al
@@ -50,7 +50,7 @@ struct SoftwareMachineTests {
 
   @Test func `RAM outlives a reset and the processor starts anew`() async throws {
     let loop = try EventLoop(name: "machine")
-    let machine = try makeMachine(
+    let machine = try Self.makeMachine(
       [
         0x31, 0xc0, 0x8e, 0xd8,  // xor ax, ax; mov ds, ax
         0xfe, 0x06, 0x00, 0x10,  // inc byte [1000h]
@@ -69,7 +69,7 @@ struct SoftwareMachineTests {
     let path = "/tmp/roost-counting-\(UInt64.random(in: 0...UInt64.max))"
     defer { unlink(path) }
     let loop = try EventLoop(name: "machine")
-    let machine = try makeMachine(
+    let machine = try Self.makeMachine(
       [
         0x31, 0xc0, 0x8e, 0xd8,  // xor ax, ax; mov ds, ax
         0x66, 0xff, 0x06, 0x00, 0x10,  // again: inc dword [1000h]
@@ -91,7 +91,7 @@ struct SoftwareMachineTests {
 
   @Test func `a processor that spins is paused, looked at and reset`() async throws {
     let loop = try EventLoop(name: "machine")
-    let machine = try makeMachine([0xeb, 0xfe], on: loop)
+    let machine = try Self.makeMachine([0xeb, 0xfe], on: loop)
     try await machine.start()
     for _ in 0..<20 {
       await machine.pause()

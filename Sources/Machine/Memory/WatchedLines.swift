@@ -11,10 +11,11 @@ package protocol MemoryWatcher: AnyObject, Sendable {
 /// A write that meets a watched line unwatches its whole page and tells the watcher.
 public final class WatchedLines: @unchecked Sendable {
   // Sendable although it holds a raw pointer: the words behind it are atomics, fixed in number.
-  // `watcher` is set before anything runs.
+  // `watcher` is set while nothing runs.
   @usableFromInline let words: UnsafeMutablePointer<Atomic<UInt64>>
   private let pages: Int
-  private var watcher: (any MemoryWatcher)?
+  /// Who is told of changes; set while no processor runs.
+  package var watcher: (any MemoryWatcher)?
 
   init(pages: Int) {
     self.pages = pages
@@ -23,9 +24,6 @@ public final class WatchedLines: @unchecked Sendable {
   }
 
   deinit { words.deallocate() }
-
-  /// Names who is told of changes; before the machine first starts.
-  package func setWatcher(_ watcher: any MemoryWatcher) { self.watcher = watcher }
 
   /// The lines `first...last` (byte offsets in a page), as bits.
   @inlinable @inline(__always)
@@ -48,6 +46,11 @@ public final class WatchedLines: @unchecked Sendable {
   /// Unwatches a page. Answers whether it had watched lines.
   package func unwatch(page: Int) -> Bool {
     (words + page).pointee.exchange(0, ordering: .sequentiallyConsistent) != 0
+  }
+
+  /// Unwatches all pages and tells nobody: whoever watched is gone.
+  package func unwatchAll() {
+    for page in 0..<pages where watched(page: page) != 0 { _ = unwatch(page: page) }
   }
 
   /// Bytes `first...last` of a page were written, by other means than a processor's own check.

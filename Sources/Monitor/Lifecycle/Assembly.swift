@@ -6,6 +6,7 @@ package import Inspection
 package import Logging
 package import Memory
 package import SavedState
+import Synchronization
 import Work
 
 /// A machine, put together: memory, board, parts, processors. It knows how they are moved;
@@ -17,9 +18,12 @@ package final class Assembly: Sendable {
   package let loop: EventLoop
   package let board: Backplane
   package let pc: PC
-  package let interrupts: any ProcessorInterrupts
-  package let processors: Processors
+  /// The wires to the processors' interrupt controllers, whichever engine these belong to.
+  package let interrupts: InterruptRelay
   package let events: AsyncStream<MachineEvent>
+  private let reporting: AsyncStream<MachineEvent>.Continuation
+  private let panel: ControlPanel
+  private let current: Mutex<Processors>
   /// What the machine powers on and resets with; a restored one may have none.
   private let image: BootImage?
 
@@ -34,26 +38,39 @@ package final class Assembly: Sendable {
     self.clock = clock
     memory = try GuestMemory(shape.map.regions)
     board = Backplane(memory: memory, clock: clock, loop: loop, log: log)
-    let partition = try engine.makePartition(
-      PartitionPlan(
-        processors: shape.processors, model: shape.processorModel, clock: clock, loop: loop))
-    try partition.map(memory)
-    guard let interrupts = partition.interruptController else {
-      throw EngineError("the engine brings no local APICs, which a PC needs")
-    }
-    self.interrupts = interrupts
     let (events, reporting) = AsyncStream.makeStream(of: MachineEvent.self)
     self.events = events
-    let panel = ControlPanel(reporting)
+    self.reporting = reporting
+    panel = ControlPanel(reporting)
+    let (partition, controllers) = try Self.partition(of: engine, shape, memory, clock, loop)
+    interrupts = InterruptRelay(to: controllers)
     pc = try PC(
       on: board, processors: shape.processors, interrupts: interrupts, control: panel,
       backends: backends, map: shape.map, debugExitPort: shape.debugExitPort)
     let processors = try Processors(
       of: partition, count: shape.processors, ports: board.ports, registers: board.registers
     ) { reporting.yield($0) }
-    self.processors = processors
+    current = Mutex(processors)
     panel.connect { processors.halt() }
   }
+
+  /// The machine as an engine sees it: its memory, and its processors' interrupt controllers.
+  private static func partition(
+    of engine: any Engine<X86>, _ shape: PCShape, _ memory: GuestMemory, _ clock: GuestClock,
+    _ loop: EventLoop
+  ) throws(EngineError) -> (any Partition<X86>, any ProcessorInterrupts) {
+    let partition = try engine.makePartition(
+      PartitionPlan(
+        processors: shape.processors, model: shape.processorModel, clock: clock, loop: loop))
+    try partition.map(memory)
+    guard let controllers = partition.interruptController else {
+      throw EngineError("the engine brings no local APICs, which a PC needs")
+    }
+    return (partition, controllers)
+  }
+
+  /// The processors of the present engine.
+  package var processors: Processors { current.withLock { $0 } }
 }
 
 // MARK: - Running and resting
@@ -98,8 +115,9 @@ extension Assembly {
   package func load(powerOn: [X86.State]) async throws {
     guard let image else { return }
     try image.load(into: memory)
-    try await setStates(
-      powerOn.enumerated().map { image.state(ofProcessor: $0.offset, powerOn: $0.element) })
+    try await Self.setStates(
+      powerOn.enumerated().map { image.state(ofProcessor: $0.offset, powerOn: $0.element) },
+      of: processors)
   }
 
   /// Takes all parts back to power-on; then `load` is due.
@@ -124,11 +142,11 @@ extension Assembly {
       try tree.part("processor\($0)").decode(X86.State.self, schema: X86.State.schema)
     }
     let parts = try pc.parts.map { part in (part.component, try tree.part(part.name)) }
-    try await setStates(states)
+    try await Self.setStates(states, of: processors)
     for (component, saved) in parts { try component.restore(from: saved) }
   }
 
-  private func setStates(_ states: [X86.State]) async throws {
+  private static func setStates(_ states: [X86.State], of processors: Processors) async throws {
     _ = try await processors.visit { (index, processor) throws(EngineError) in
       try processor.setState(states[index], of: .zero)
     }
@@ -137,6 +155,60 @@ extension Assembly {
 
 extension X86.State {
   package static let schema = "x86-processor/1"
+}
+
+// MARK: - Another engine
+
+extension Assembly {
+  /// Gives the processors, as they are, to another engine; only at rest. After a failure the machine is as it
+  /// was.
+  ///
+  /// - Returns: the processors of the former engine, whose threads are to be ended by `leave`.
+  func move(to engine: any Engine<X86>) async throws -> Processors {
+    let states = try await processorStates()
+    let former = processors
+    let watcher = memory.watchedLines.watcher
+    memory.watchedLines.watcher = nil
+    let successor: (processors: Processors, controllers: any ProcessorInterrupts)
+    do {
+      successor = try await prepare(engine, states)
+    } catch {
+      memory.watchedLines.watcher = watcher
+      throw error
+    }
+    memory.watchedLines.unwatchAll()
+    handOverDirtyPages(from: former.partition, to: successor.processors.partition)
+    interrupts.connect(to: successor.controllers)
+    current.withLock { $0 = successor.processors }
+    panel.connect { [processors = successor.processors] in processors.halt() }
+    return former
+  }
+
+  /// Makes the machine's processors once more, in another engine.
+  private func prepare(
+    _ engine: any Engine<X86>, _ states: [X86.State]
+  ) async throws -> (Processors, any ProcessorInterrupts) {
+    let (partition, controllers) = try Self.partition(of: engine, shape, memory, clock, loop)
+    let processors = try Processors(
+      of: partition, count: shape.processors, ports: board.ports, registers: board.registers
+    ) { [reporting] in reporting.yield($0) }
+    do {
+      try await Self.setStates(states, of: processors)
+    } catch {
+      processors.leave()
+      throw error
+    }
+    return (processors, controllers)
+  }
+
+  /// What the former engine knows of pages written since they were collected is not lost.
+  private func handOverDirtyPages(
+    from former: any Partition<X86>, to successor: any Partition<X86>
+  ) {
+    guard memory.dirtyPages.isEnabled else { return }
+    for page in former.dirtyPages?.collect() ?? [] { memory.dirtyPages.mark(page) }
+    successor.dirtyPages?.start()
+  }
 }
 
 // MARK: - Looking at it

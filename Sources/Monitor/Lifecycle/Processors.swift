@@ -10,7 +10,7 @@ import Work
 package final class Processors: Sendable {
   package typealias Processor = any VirtualProcessor<X86>
 
-  private let partition: any Partition<X86>
+  let partition: any Partition<X86>
   private let seats: [Seat]
   private let threads: [Thread]
 
@@ -136,9 +136,7 @@ private final class Seat: Sendable {
     do throws(EngineError) {
       processor = try partition.bindProcessor(index)
     } catch {
-      report(.failed(processor: index, error))
-      while case .errand(let errand) = next() { errand(.failure(error)) }
-      return
+      return refuse(index, error, report)
     }
     while true {
       switch next() {
@@ -156,6 +154,19 @@ private final class Seat: Sendable {
           rest()
           report(.failed(processor: index, error))
         }
+      }
+    }
+  }
+
+  /// Answers every order with the reason why there is no processor.
+  private func refuse(_ index: Int, _ error: EngineError, _ report: (MachineEvent) -> Void) {
+    while true {
+      switch next() {
+      case .leave: return
+      case .errand(let errand): errand(.failure(error))
+      case .run:
+        rest()
+        report(.failed(processor: index, error))
       }
     }
   }

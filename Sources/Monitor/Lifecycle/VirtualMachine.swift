@@ -116,12 +116,16 @@ extension VirtualMachine {
   }
 
   /// Presses the power button, which a guest may answer by switching itself off.
-  package func pressPowerButton() { machine.pc.powerManagement.pressPowerButton() }
+  package func pressPowerButton() async {
+    await inTurn { machine.pc.powerManagement.pressPowerButton() }
+  }
 
   /// Sends the processors a non-maskable interrupt.
-  package func sendNMI() {
-    machine.interrupts.set(ProcessorPin.lint1, asserted: true)
-    machine.interrupts.set(ProcessorPin.lint1, asserted: false)
+  package func sendNMI() async {
+    await inTurn {
+      machine.interrupts.set(ProcessorPin.lint1, asserted: true)
+      machine.interrupts.set(ProcessorPin.lint1, asserted: false)
+    }
   }
 
   /// Ends the run, whatever the guest thinks of it.
@@ -138,6 +142,20 @@ extension VirtualMachine {
     try await atRest {
       try Snapshot.write(await machine.savedTree(), machine.memory, to: path)
     }
+  }
+
+  /// Lets another engine execute the guest from here on; a machine that was paused stays so. If the engine
+  /// cannot take it, it goes on where it is.
+  ///
+  /// - Returns: how long guest time stood still for it.
+  @discardableResult
+  package func move(to engine: any Engine<X86>) async throws -> Duration {
+    let (former, time) = try await atRest {
+      let start = ContinuousClock.now
+      return (try await machine.move(to: engine), start.duration(to: .now))
+    }
+    former.leave()
+    return time
   }
 
   /// Part of the inspection tree as text; `nil` if there is no such part.

@@ -66,7 +66,7 @@ final class TestMachine {
     watchdog = Watchdog(core)
     surroundings.core = core
     core.neighbours = surroundings
-    memory.watchedLines.setWatcher(surroundings)
+    memory.watchedLines.watcher = surroundings
     nextTable += 0x1000
     for page in 0..<UInt64(1024) { map(page << 12, to: page << 12) }
     writeDescriptors()

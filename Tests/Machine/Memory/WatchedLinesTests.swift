@@ -20,7 +20,7 @@ import Testing
       .init(start: GPA(0), count: 0x2000), .init(start: GPA(0x10_0000), count: 0x2000),
     ])
     lines = memory.watchedLines
-    lines.setWatcher(watcher)
+    lines.watcher = watcher
   }
 
   @Test func `a mask has one bit for each line that a run of bytes touches`() {
@@ -95,11 +95,11 @@ import Testing
     }
     let other = try GuestMemory([.init(start: GPA(0x1000), count: 0x1000)])
     let reader = Reader(other)
-    other.watchedLines.setWatcher(reader)
+    other.watchedLines.watcher = reader
     _ = other.watchedLines.watch(1, page: 0)
     try other.write([0x90], at: GPA(0x1000))
     #expect(reader.seen.withLock { $0 } == 0x90)
-    other.watchedLines.setWatcher(watcher)
+    other.watchedLines.watcher = watcher
   }
 
   /// An engine's promise: of code read after its line was watched, either the watcher hears of a change

@@ -37,7 +37,7 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
     }
     sleepers.connect(cores)
     for core in cores { core.neighbours = sleepers }
-    memory.watchedLines.setWatcher(sleepers)
+    memory.watchedLines.watcher = sleepers
   }
 
   func permit(_ access: MemoryAccess, in range: GPARange) throws(EngineError) {

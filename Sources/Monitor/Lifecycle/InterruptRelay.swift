@@ -1,0 +1,65 @@
+package import Board
+package import Execution
+import Synchronization
+
+/// The board's wires to the processors. The machine's parts hold them for life, the engine at their other end
+/// may change.
+package final class InterruptRelay: ProcessorInterrupts {
+  private struct State {
+    var controllers: any ProcessorInterrupts
+    /// The pins of `ProcessorPin` that are asserted.
+    var asserted: Set<UInt32> = []
+    var acknowledger: (any InterruptAcknowledger)?
+    var endOfInterrupt: (any EndOfInterruptListener)?
+  }
+  private let state: Mutex<State>
+
+  package init(to controllers: any ProcessorInterrupts) {
+    state = Mutex(State(controllers: controllers))
+  }
+
+  /// Leads the wires to other controllers, which hear what is connected and which pins are asserted. Only at
+  /// rest: what was signalled before belongs to the controllers before.
+  package func connect(to controllers: any ProcessorInterrupts) {
+    let state = state.withLock { state in
+      state.controllers = controllers
+      return state
+    }
+    if let acknowledger = state.acknowledger { controllers.connect(acknowledger: acknowledger) }
+    if let listener = state.endOfInterrupt { controllers.connect(endOfInterrupt: listener) }
+    for pin in state.asserted { controllers.set(pin, asserted: true) }
+  }
+}
+
+// MARK: - What the board sees
+
+// Controllers are called without the lock: they ask the board back.
+extension InterruptRelay {
+  package func set(_ pin: UInt32, asserted: Bool) {
+    let controllers = state.withLock { state in
+      if asserted { state.asserted.insert(pin) } else { state.asserted.remove(pin) }
+      return state.controllers
+    }
+    controllers.set(pin, asserted: asserted)
+  }
+
+  package func signal(_ message: MSI, from requester: UInt16) {
+    state.withLock { $0.controllers }.signal(message, from: requester)
+  }
+
+  package func connect(acknowledger: any InterruptAcknowledger) {
+    let controllers = state.withLock { state in
+      state.acknowledger = acknowledger
+      return state.controllers
+    }
+    controllers.connect(acknowledger: acknowledger)
+  }
+
+  package func connect(endOfInterrupt: any EndOfInterruptListener) {
+    let controllers = state.withLock { state in
+      state.endOfInterrupt = endOfInterrupt
+      return state.controllers
+    }
+    controllers.connect(endOfInterrupt: endOfInterrupt)
+  }
+}
