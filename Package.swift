@@ -140,7 +140,11 @@ let package = Package(
       ], common),
     .executableTarget(
       name: "roost",
-      dependencies: ["Monitor", "HostOS", "Streams", "LinuxBoot", "Execution", arguments, log],
+      dependencies: [
+        "Monitor", "HostOS", "Streams", "LinuxBoot", "Execution", "ArchitectureX86", "KVM",
+        arguments,
+        log,
+      ],
       path: "Sources/Commands/roost", swiftSettings: common),
 
     // Tests: the same tree.
@@ -191,12 +195,12 @@ let package = Package(
       "MonitorTests", in: "MonitorTests",
       [
         "Kit", "Monitor", "Board", "Work", "Memory",
-        "SavedState", "Inspection", "Execution", "SoftwareEngine", "Chipset", "PCI", "Streams",
-        "HostOS", "ArchitectureX86", "LinuxBoot", log,
+        "SavedState", "Inspection", "Execution", "SoftwareEngine", "KVM", "Chipset", "PCI",
+        "Streams", "HostOS", "ArchitectureX86", "LinuxBoot", log,
       ]),
     tests(
       "CommandTests", in: "Commands",
-      ["roost", "Monitor", "HostOS", "Streams", "LinuxBoot", arguments]),
+      ["roost", "Monitor", "HostOS", "Streams", "LinuxBoot", "KVM", arguments]),
     // Programs/ is built by the plugin, for the bare machine.
     .plugin(name: "BuildGuests", capability: .buildTool()),
     tests(
