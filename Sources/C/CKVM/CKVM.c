@@ -3,6 +3,20 @@
 
 #if defined(__linux__)
 #include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int kvm_make_event(void) {
+  int handle = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return handle < 0 ? -errno : handle;
+}
+
+int kvm_current_thread(void) { return (int)syscall(SYS_gettid); }
+
+void kvm_kick_thread(int thread, int signal_number) {
+  syscall(SYS_tgkill, getpid(), thread, signal_number);
+}
 
 static void nothing(int number) { (void)number; }
 

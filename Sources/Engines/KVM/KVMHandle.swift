@@ -10,13 +10,16 @@ struct KVMHandle: Sendable {
   /// Takes the handle that a request answered.
   init(taking handle: Int32) { descriptor = Descriptor(owning: handle) }
 
+  /// The descriptor's number.
+  var number: Int32 { descriptor.handle }
+
   /// Makes a request whose argument is a number.
   @discardableResult
   func request(
     _ request: kvm_requests, _ argument: Int = 0, _ attempt: @autoclosure () -> String
   ) throws(EngineError) -> Int32 {
     try check(
-      kvm_request(descriptor.handle, UInt(request.rawValue), UInt(bitPattern: argument)), attempt())
+      kvm_request(number, UInt(request.rawValue), UInt(bitPattern: argument)), attempt())
   }
 
   /// Makes a request whose argument the kernel reads or fills.
@@ -26,7 +29,7 @@ struct KVMHandle: Sendable {
   ) throws(EngineError) -> Int32 {
     try check(
       withUnsafeMutablePointer(to: &argument) {
-        kvm_request_pointer(descriptor.handle, UInt(request.rawValue), $0)
+        kvm_request_pointer(number, UInt(request.rawValue), $0)
       }, attempt())
   }
 
@@ -36,7 +39,7 @@ struct KVMHandle: Sendable {
     _ request: kvm_requests, at argument: UnsafeMutableRawPointer,
     _ attempt: @autoclosure () -> String
   ) throws(EngineError) -> Int32 {
-    try check(kvm_request_pointer(descriptor.handle, UInt(request.rawValue), argument), attempt())
+    try check(kvm_request_pointer(number, UInt(request.rawValue), argument), attempt())
   }
 
   private func check(

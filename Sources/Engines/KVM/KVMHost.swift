@@ -34,13 +34,13 @@ package struct KVMHost: Sendable {
       max(
         0,
         kvm_request(
-          handle.descriptor.handle, UInt(KVM_REQUEST_CHECK_EXTENSION.rawValue), UInt(number))))
+          handle.number, UInt(KVM_REQUEST_CHECK_EXTENSION.rawValue), UInt(number))))
   }
 
   /// Makes a machine without memory and processors.
   func makeMachine() throws(EngineError) -> KVMHandle {
     while true {
-      let result = kvm_request(handle.descriptor.handle, UInt(KVM_REQUEST_CREATE_VM.rawValue), 0)
+      let result = kvm_request(handle.number, UInt(KVM_REQUEST_CREATE_VM.rawValue), 0)
       if result == -EINTR { continue }
       guard result >= 0 else {
         throw EngineError("KVM cannot make a machine: \(String(cString: strerror(-result)))")

@@ -84,7 +84,7 @@ private final class CountingGuest {
       taking: try machine.request(KVM_REQUEST_CREATE_VCPU, 0, "make a processor"))
     page = try Self.map(Self.pageSize, MAP_PRIVATE | MAP_ANONYMOUS, -1)
     do throws(EngineError) {
-      run = try Self.map(runSize, MAP_SHARED, processor.descriptor.handle)
+      run = try Self.map(runSize, MAP_SHARED, processor.number)
         .assumingMemoryBound(to: kvm_run.self)
     } catch {
       munmap(page, Self.pageSize)
@@ -133,7 +133,7 @@ private final class CountingGuest {
   /// In ticks a second.
   var tscFrequency: UInt64? {
     let kilohertz = kvm_request(
-      processor.descriptor.handle, UInt(KVM_REQUEST_GET_TSC_KHZ.rawValue), 0)
+      processor.number, UInt(KVM_REQUEST_GET_TSC_KHZ.rawValue), 0)
     return kilohertz > 0 ? UInt64(kilohertz) * 1000 : nil
   }
 }
@@ -171,7 +171,7 @@ extension CountingGuest {
     registers.rcx = rounds
     try processor.request(KVM_REQUEST_SET_REGS, &registers, "set a processor")
     let start = HostClock.now
-    while kvm_request(processor.descriptor.handle, UInt(KVM_REQUEST_RUN.rawValue), 0) == -EINTR {}
+    while kvm_request(processor.number, UInt(KVM_REQUEST_RUN.rawValue), 0) == -EINTR {}
     let end = HostClock.now
     guard Int32(run.pointee.exit_reason) == KVM_EXIT_HLT else {
       throw EngineError("a guest that counts stops with exit \(run.pointee.exit_reason)")

@@ -89,6 +89,55 @@ static inline uint64_t kvm_host_tsc(void) {
 #endif
 }
 
+/// What the host's processor answers to CPUID.
+static inline void kvm_host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t *_Nonnull a,
+                                  uint32_t *_Nonnull b, uint32_t *_Nonnull c,
+                                  uint32_t *_Nonnull d) {
+#if defined(__x86_64__)
+  __asm__ volatile("cpuid" : "=a"(*a), "=b"(*b), "=c"(*c), "=d"(*d) : "a"(leaf), "c"(subleaf));
+#else
+  *a = *b = *c = *d = 0;
+#endif
+}
+
+/// Sends the kick signal to a thread of this process, if it still is there.
+void kvm_kick_thread(int thread, int signal_number);
+/// The calling thread, as `kvm_kick_thread` knows it.
+int kvm_current_thread(void);
+
+// Where what is shared with KVM lies in a processor's mapping, in pages.
+enum { KVM_COALESCED_RING_PAGE = KVM_COALESCED_MMIO_PAGE_OFFSET };
+enum { KVM_DIRTY_RING_PAGE = KVM_DIRTY_LOG_PAGE_OFFSET };
+
+// Flags of a dirty ring's entries.
+enum { KVM_DIRTY_ENTRY_IS_DIRTY = KVM_DIRTY_GFN_F_DIRTY, KVM_DIRTY_ENTRY_RESET = KVM_DIRTY_GFN_F_RESET };
+
+// Flags of KVM_IOEVENTFD.
+enum {
+  KVM_DOORBELL_MATCHES = KVM_IOEVENTFD_FLAG_DATAMATCH,
+  KVM_DOORBELL_AT_PORT = KVM_IOEVENTFD_FLAG_PIO,
+  KVM_DOORBELL_REMOVE = KVM_IOEVENTFD_FLAG_DEASSIGN,
+};
+
+/// An eventfd that does not block; -errno if there is none.
+int kvm_make_event(void);
+
+/// How many writes the coalescing ring of a page holds.
+static inline uint32_t kvm_coalesced_capacity(uint32_t page_size) {
+  return (page_size - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio);
+}
+/// The ring's entries follow its header.
+static inline struct kvm_coalesced_mmio *_Nonnull kvm_coalesced_entries(
+    struct kvm_coalesced_mmio_ring *_Nonnull ring) {
+  return ring->coalesced_mmio;
+}
+static inline uint32_t kvm_load_acquire(const uint32_t *_Nonnull p) {
+  return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+static inline void kvm_store_release(uint32_t *_Nonnull p, uint32_t value) {
+  __atomic_store_n(p, value, __ATOMIC_RELEASE);
+}
+
 /// The signal by which a processor's thread is called out of KVM_RUN; its handler does nothing.
 int kvm_install_kick_signal(void);
 #endif

@@ -5,19 +5,6 @@ import CProcessor
 // RDMSR and WRMSR. A register that is not here faults, as on hardware.
 
 extension Core {
-  /// Registers that are kept and read back, and change nothing: memory types have no meaning without a cache.
-  private static func isStored(_ index: UInt32) -> Bool {
-    switch index {
-    case X86.MSR.mtrrDefaultType,
-      0x200...0x20f,  // variable-range MTRRs
-      0x250, 0x258, 0x259, 0x268...0x26f,  // fixed-range MTRRs
-      0xc001_0010, 0xc001_0015, 0xc001_001f,  // AMD: SYSCFG, HWCR, NB_CFG
-      0xc001_0055:  // AMD: interrupt pending and CMP-halt
-      true
-    default: false
-    }
-  }
-
   func readMSR(_ index: UInt32) throws(Fault) -> UInt64 {
     switch index {
     case X86.MSR.timeStampCounter: return timeStampCounter
@@ -25,8 +12,6 @@ extension Core {
     case X86.MSR.apicBase, X86.MSR.tscDeadline, X86.MSR.x2apicFirst...X86.MSR.x2apicLast:
       guard let value = apic.readMSR(index) else { throw .generalProtection() }
       return value
-    case X86.MSR.biosSignature: return 0x100_0065
-    case X86.MSR.mtrrCapabilities: return 0x508  // 8 variable ranges, fixed ranges, write-combining
     case X86.MSR.sysenterCS: return cpu.pointee.sysenter_cs
     case X86.MSR.sysenterESP: return cpu.pointee.sysenter_esp
     case X86.MSR.sysenterEIP: return cpu.pointee.sysenter_eip
@@ -42,8 +27,8 @@ extension Core {
     case X86.MSR.kernelGSBase: return cpu.pointee.kernel_gs_base
     case X86.MSR.tscAux: return cpu.pointee.tsc_aux
     default:
-      guard Self.isStored(index) else { throw .generalProtection() }
-      return storedMSRs[index] ?? 0
+      guard let value = keptMSRs.read(index) else { throw .generalProtection() }
+      return value
     }
   }
 
@@ -60,7 +45,6 @@ extension Core {
       guard apic.writeMSR(value, index) else { throw .generalProtection() }
       // The APIC page may have moved: cached translations know where it was.
       if index == X86.MSR.apicBase { flushTranslations(global: true) }
-    case X86.MSR.biosSignature: break
     case X86.MSR.sysenterCS: cpu.pointee.sysenter_cs = value & 0xffff
     case X86.MSR.sysenterESP: cpu.pointee.sysenter_esp = try canonical(value)
     case X86.MSR.sysenterEIP: cpu.pointee.sysenter_eip = try canonical(value)
@@ -82,8 +66,7 @@ extension Core {
     case X86.MSR.kernelGSBase: cpu.pointee.kernel_gs_base = try canonical(value)
     case X86.MSR.tscAux: cpu.pointee.tsc_aux = value & 0xffff_ffff
     default:
-      guard Self.isStored(index) else { throw .generalProtection() }
-      storedMSRs[index] = value
+      guard keptMSRs.write(index, value) else { throw .generalProtection() }
     }
   }
 

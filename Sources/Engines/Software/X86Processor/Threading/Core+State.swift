@@ -51,10 +51,7 @@ extension Core {
     for index in Self.plainMSRs {
       if let value = try? readMSR(index) { saved.append(.init(index: index, value: value)) }
     }
-    for (index, value) in storedMSRs.sorted(by: { $0.key < $1.key }) {
-      saved.append(.init(index: index, value: value))
-    }
-    return saved
+    return saved + keptMSRs.saved
   }
 
   /// The XSAVE area in standard form with x87 and SSE state: SDM Vol. 1 §13.4.
@@ -131,7 +128,7 @@ extension Core {
         bytes.storeBytes(of: state.debug[position], toByteOffset: number * 8, as: UInt64.self)
       }
     }
-    storedMSRs = [:]
+    keptMSRs = X86.KeptMSRs()
     tscAdjust = 0
     for msr in state.msrs {
       if msr.index == X86.MSR.tscAdjust {

@@ -53,8 +53,7 @@ package final class Core: @unchecked Sendable {
   var needsCacheReset = false
 
   var nmiBlocked = false
-  /// MTRRs and the like: registers that are kept and have no effect here.
-  var storedMSRs: [UInt32: UInt64] = [:]
+  var keptMSRs = X86.KeptMSRs()
   var tscOffset: UInt64 = 0
   var tscAdjust: UInt64 = 0
   var activity = X86.Activity.waitForSIPI
@@ -115,7 +114,7 @@ extension Core {
     cpu.pointee.pat = 0x0007_0406_0007_0406
     cpu.pointee.misc_enable = 1
     cpu.pointee.xcr0 = 1
-    storedMSRs = [:]
+    keptMSRs = X86.KeptMSRs()
     tscOffset = 0 &- clock.now.nanoseconds
     tscAdjust = 0
     apic.tscOffset = tscOffset

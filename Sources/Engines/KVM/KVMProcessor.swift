@@ -1,0 +1,275 @@
+import ArchitectureX86
+import Board
+import CKVM
+import Execution
+import Glibc
+import HostOS
+import Memory
+
+/// One processor of KVM's, on the thread that bound it.
+final class KVMProcessor: VirtualProcessor {
+  typealias ISA = X86
+
+  let index: Int
+  let handle: KVMHandle
+  let mapping: ProcessorMapping
+  let partition: KVMPartition
+  let memory: GuestMemory
+  let exit: UnsafeMutablePointer<kvm_run>
+  private let descriptor: Int32
+  private let attention: Attention
+  private let statistics: KVMStatistics
+  private let ring: UnsafeMutablePointer<kvm_coalesced_mmio_ring>?
+
+  /// Registers that KVM does not keep: see `MSRFilter`.
+  var keptMSRs = X86.KeptMSRs()
+  var time: ProcessorTime
+  private var stops = DebugStops()
+
+  init(
+    _ index: Int, _ handle: KVMHandle, _ mapping: ProcessorMapping, of partition: KVMPartition,
+    memory: GuestMemory
+  ) throws(EngineError) {
+    self.index = index
+    self.handle = handle
+    self.mapping = mapping
+    self.partition = partition
+    self.memory = memory
+    exit = mapping.exit
+    descriptor = handle.number
+    attention = partition.attention[index]
+    statistics = partition.statistics[index]
+    ring = partition.coalescing.flatMap { mapping.coalescedRing(page: $0.page) }
+    try CPUIDTable(partition.plan.model, processor: index).install(on: handle)
+    time = try ProcessorTime(handle, partition.timeKeeper, partition.plan.model)
+    try powerOn()
+    attention.bind(mapping)
+  }
+
+  // MARK: - Running
+
+  func run(_ buses: inout Buses) throws(EngineError) -> Exit {
+    try time.follow()
+    if try standsAtBreakpoint() {
+      try install(DebugStops(step: true))
+      let left = try runOn(&buses)
+      try install(stops)
+      guard left == .debug, !stops.step else { return left }
+    }
+    return try runOn(&buses)
+  }
+
+  private func runOn(_ buses: inout Buses) throws(EngineError) -> Exit {
+    while true {
+      try serveInterrupts()
+      partition.enterGuest(attention)
+      let result = kvm_request(descriptor, UInt(KVM_REQUEST_RUN.rawValue), 0)
+      attention.leave()
+      if let ring { partition.coalescing?.empty(ring, into: &buses) }
+      if let left = try answer(result, &buses) { return left }
+    }
+  }
+
+  /// Deals with what made KVM_RUN return; `nil`: the guest goes on.
+  @inline(__always)
+  private func answer(_ result: Int32, _ buses: inout Buses) throws(EngineError) -> Exit? {
+    if result == -EINTR || result == -EAGAIN {
+      statistics.count(exit: UInt32(KVM_EXIT_INTR))
+      guard attention.take().contains(.kick) else { return nil }
+      partition.timeKeeper.noteLeaving()
+      return .kicked
+    }
+    guard result >= 0 else {
+      throw EngineError("KVM cannot run processor \(index): \(String(cString: strerror(-result)))")
+    }
+    statistics.count(exit: exit.pointee.exit_reason)
+    switch Int32(bitPattern: exit.pointee.exit_reason) {
+    case KVM_EXIT_IO: carryPort(&buses)
+    case KVM_EXIT_MMIO: carryMemory(&buses)
+    case KVM_EXIT_X86_RDMSR: readMSR()
+    case KVM_EXIT_X86_WRMSR: writeMSR()
+    case KVM_EXIT_IOAPIC_EOI: partition.interrupts.ended(exit.pointee.eoi.vector)
+    case KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_INTR: break
+    case KVM_EXIT_DIRTY_RING_FULL: partition.tracker?.emptyRings()
+    case KVM_EXIT_DEBUG: return .debug
+    case KVM_EXIT_SHUTDOWN:
+      partition.timeKeeper.noteLeaving()
+      return .tripleFault(.zero)
+    case KVM_EXIT_INTERNAL_ERROR: return try finishInstruction(&buses)
+    default:
+      throw EngineError("KVM stopped processor \(index) for reason \(exit.pointee.exit_reason)")
+    }
+    return nil
+  }
+
+  // MARK: - Accesses
+
+  private func carryPort(_ buses: inout Buses) {
+    let io = exit.pointee.io
+    let address = UInt64(io.port)
+    let size = UInt32(io.size)
+    var data = UnsafeMutableRawPointer(exit) + Int(io.data_offset)
+    for _ in 0..<io.count {
+      if io.direction == UInt8(KVM_EXIT_IO_OUT) {
+        buses.write(data.integer(size), count: size, at: address, in: .ports)
+      } else {
+        data.store(buses.read(count: size, at: address, in: .ports), size)
+      }
+      data += Int(size)
+    }
+  }
+
+  private func carryMemory(_ buses: inout Buses) {
+    let address = exit.pointee.mmio.phys_addr
+    let size = min(exit.pointee.mmio.len, 8)
+    withUnsafeMutableBytes(of: &exit.pointee.mmio.data) { bytes in
+      guard let data = bytes.baseAddress else { return }
+      if exit.pointee.mmio.is_write != 0 {
+        buses.write(data.integer(size), count: size, at: address, in: .registers)
+      } else {
+        data.store(buses.read(count: size, at: address, in: .registers), size)
+      }
+    }
+  }
+
+  private func readMSR() {
+    let value = keptMSRs.read(exit.pointee.msr.index)
+    exit.pointee.msr.data = value ?? 0
+    exit.pointee.msr.error = value == nil ? 1 : 0
+  }
+
+  private func writeMSR() {
+    let done = keptMSRs.write(exit.pointee.msr.index, exit.pointee.msr.data)
+    exit.pointee.msr.error = done ? 0 : 1
+  }
+
+  // MARK: - Interrupts that do not come by the kernel's local APIC
+
+  /// Hands over what LINT0 and LINT1 brought, or asks to be told when the guest can take it.
+  @inline(__always)
+  private func serveInterrupts() throws(EngineError) {
+    if _slowPath(partition.interrupts.hasNMI && partition.interrupts.takeNMI(index)) {
+      try handOverNMI()
+    }
+    if _fastPath(!partition.interrupts.hasExternal) {
+      exit.pointee.request_interrupt_window = 0
+    } else if exit.pointee.ready_for_interrupt_injection != 0 {
+      try handOverExternal()
+    } else {
+      exit.pointee.request_interrupt_window = 1
+    }
+  }
+
+  /// Puts the vector where KVM keeps what it is delivering, from which a saved state takes it as well; what
+  /// KVM_INTERRUPT queues is in no state.
+  private func handOverExternal() throws(EngineError) {
+    var events = kvm_vcpu_events()
+    try handle.request(KVM_REQUEST_GET_VCPU_EVENTS, &events, "show pending events")
+    guard events.interrupt.injected == 0, events.exception.injected == 0, events.nmi.injected == 0
+    else {
+      exit.pointee.request_interrupt_window = 1
+      return
+    }
+    guard let vector = partition.interrupts.acknowledgeExternal() else { return }
+    events.interrupt.injected = 1
+    events.interrupt.nr = vector
+    events.interrupt.soft = 0
+    try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take an interrupt")
+    try wakeFromHalt()
+    exit.pointee.ready_for_interrupt_injection = 0
+    exit.pointee.request_interrupt_window = partition.interrupts.hasExternal ? 1 : 0
+  }
+
+  private func wakeFromHalt() throws(EngineError) {
+    var state = kvm_mp_state()
+    try handle.request(KVM_REQUEST_GET_MP_STATE, &state, "show what it is doing")
+    guard state.mp_state == UInt32(KVM_MP_STATE_HALTED) else { return }
+    state.mp_state = UInt32(KVM_MP_STATE_RUNNABLE)
+    try handle.request(KVM_REQUEST_SET_MP_STATE, &state, "wake from HLT")
+  }
+
+  /// An edge at LINT1, which is an NMI only if the local vector says so.
+  private func handOverNMI() throws(EngineError) {
+    var page = kvm_lapic_state()
+    try handle.request(KVM_REQUEST_GET_LAPIC, &page, "show its local APIC")
+    let vector = withUnsafeBytes(of: page) {
+      $0.loadUnaligned(fromByteOffset: 0x360, as: UInt32.self)
+    }
+    let isMasked = vector & 1 << 16 != 0
+    guard !isMasked, vector >> 8 & 7 == 4 else { return }
+    try handle.request(KVM_REQUEST_NMI, 0, "take an NMI")
+  }
+
+  // MARK: - For a debugger
+
+  func setDebugStops(_ stops: DebugStops) throws(EngineError) {
+    guard stops.breakpoints.count <= DebugStops.maximumBreakpoints else {
+      throw EngineError("a processor stops at no more than \(DebugStops.maximumBreakpoints) places")
+    }
+    self.stops = stops
+    try install(stops)
+  }
+
+  private func install(_ stops: DebugStops) throws(EngineError) {
+    var request = kvm_guest_debug()
+    if stops != DebugStops() { request.control = UInt32(KVM_GUESTDBG_ENABLE) }
+    if stops.step { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
+    if !stops.breakpoints.isEmpty {
+      request.control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
+      // DR7: each breakpoint is on, and stops at instructions (SDM Vol. 3B §17.2.4).
+      var enabled: UInt64 = 0x400
+      withUnsafeMutableBytes(of: &request.arch.debugreg) { registers in
+        for (number, address) in stops.breakpoints.enumerated() {
+          registers.storeBytes(of: address, toByteOffset: number * 8, as: UInt64.self)
+          enabled |= 2 << UInt64(number * 2)
+        }
+        registers.storeBytes(of: enabled, toByteOffset: 7 * 8, as: UInt64.self)
+      }
+    }
+    try handle.request(KVM_REQUEST_SET_GUEST_DEBUG, &request, "stop for a debugger")
+  }
+
+  /// Whether the next instruction is one at which a debugger wants to stop: it has seen that already.
+  private func standsAtBreakpoint() throws(EngineError) -> Bool {
+    guard !stops.breakpoints.isEmpty else { return false }
+    var registers = kvm_regs()
+    try handle.request(KVM_REQUEST_GET_REGS, &registers, "show its registers")
+    var system = kvm_sregs()
+    try handle.request(KVM_REQUEST_GET_SREGS, &system, "show its registers")
+    let isLong = system.efer & X86.EFER.longModeActive != 0 && system.cs.l != 0
+    return stops.breakpoints.contains(isLong ? registers.rip : system.cs.base &+ registers.rip)
+  }
+}
+
+extension UnsafeMutableRawPointer {
+  /// One to eight bytes as a number.
+  @inline(__always)
+  fileprivate func integer(_ size: UInt32) -> UInt64 {
+    switch size {
+    case 1: return UInt64(load(as: UInt8.self))
+    case 2: return UInt64(loadUnaligned(as: UInt16.self))
+    case 4: return UInt64(loadUnaligned(as: UInt32.self))
+    case 8: return loadUnaligned(as: UInt64.self)
+    default:
+      return (0..<Int(size)).reduce(0) {
+        $0 | UInt64(load(fromByteOffset: $1, as: UInt8.self)) << UInt64($1 * 8)
+      }
+    }
+  }
+
+  @inline(__always)
+  fileprivate func store(_ value: UInt64, _ size: UInt32) {
+    switch size {
+    case 1: storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
+    case 2: storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
+    case 4: storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
+    case 8: storeBytes(of: value, as: UInt64.self)
+    default:
+      for index in 0..<Int(size) {
+        storeBytes(
+          of: UInt8(truncatingIfNeeded: value >> UInt64(index * 8)), toByteOffset: index,
+          as: UInt8.self)
+      }
+    }
+  }
+}
