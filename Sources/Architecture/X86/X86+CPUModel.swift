@@ -42,6 +42,12 @@ extension X86 {
       name: "x86-64-v2", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
       brand: "Roost x86-64-v2", features: .x86_64v2, physicalAddressBits: 40,
       linearAddressBits: 48, tscFrequency: 1_000_000_000)
+
+    /// Level 3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT, MOVBE and XSAVE.
+    package static let x86_64v3 = CPUModel(
+      name: "x86-64-v3", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
+      brand: "Roost x86-64-v3", features: .x86_64v3, physicalAddressBits: 40,
+      linearAddressBits: 48, tscFrequency: 1_000_000_000)
   }
 
   /// CPUID's feature words. A bit that is set here is a promise that the engine keeps.
@@ -91,9 +97,42 @@ extension X86 {
         29),  // long mode
       powerEDX: bits(8))
 
+    /// Level 2 and AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT, MOVBE and XSAVE.
+    package static let x86_64v3: Features = {
+      var features = x86_64v2
+      features.leaf1ECX |= bits(
+        12,  // FMA
+        22,  // MOVBE
+        26,  // XSAVE
+        28, 29)  // AVX, F16C
+      features.leaf7EBX |= bits(3, 5, 8)  // BMI1, AVX2, BMI2
+      features.extendedECX |= bits(5)  // LZCNT
+      return features
+    }()
+
     private static func bits(_ indices: Int...) -> UInt32 {
       indices.reduce(0) { $0 | 1 &<< UInt32($1) }
     }
+  }
+}
+
+/// Features that decide which instructions there are.
+extension X86.Features {
+  package var hasFMA: Bool { leaf1ECX & 1 << 12 != 0 }
+  package var hasMOVBE: Bool { leaf1ECX & 1 << 22 != 0 }
+  package var hasXSAVE: Bool { leaf1ECX & 1 << 26 != 0 }
+  package var hasAVX: Bool { leaf1ECX & 1 << 28 != 0 }
+  package var hasF16C: Bool { leaf1ECX & 1 << 29 != 0 }
+  package var hasBMI1: Bool { leaf7EBX & 1 << 3 != 0 }
+  package var hasAVX2: Bool { leaf7EBX & 1 << 5 != 0 }
+  package var hasBMI2: Bool { leaf7EBX & 1 << 8 != 0 }
+  package var hasLZCNT: Bool { extendedECX & 1 << 5 != 0 }
+
+  /// The state components that XCR0 may enable: SDM Vol. 1 §13.3.
+  package var stateComponents: UInt64 {
+    guard hasXSAVE else { return X86.StateComponents.x87 }
+    return X86.StateComponents.x87 | X86.StateComponents.sse
+      | (hasAVX ? X86.StateComponents.avx : 0)
   }
 }
 
@@ -110,7 +149,8 @@ extension X86.CPUModel {
         ecx: features.leaf1ECX, edx: features.leaf1EDX)
     case 7 where subleaf == 0:
       return .init(ebx: features.leaf7EBX, ecx: features.leaf7ECX, edx: features.leaf7EDX)
-    case 2...0xd: return .init()
+    case 0xd: return extendedState(subleaf)
+    case 2...0xc: return .init()
     // A hypervisor without a name of its own that guests know: SDM leaves these leaves to software.
     case 0x4000_0000:
       return .init(
@@ -131,6 +171,23 @@ extension X86.CPUModel {
     case 0x8000_0008: return .init(eax: physicalAddressBits | linearAddressBits << 8)
     case 0x8000_0005, 0x8000_0006: return .init()
     default: return nil
+    }
+  }
+
+  /// Leaf 0xD, as after power-on: SDM Vol. 2A, CPUID, Table 3-8.
+  private func extendedState(_ subleaf: UInt32) -> X86.CPUIDLeaf {
+    guard features.hasXSAVE else { return .init() }
+    let components = features.stateComponents
+    switch subleaf {
+    case 0:
+      return .init(
+        eax: UInt32(truncatingIfNeeded: components),
+        ebx: X86.StateComponents.areaSize(X86.StateComponents.x87),
+        ecx: X86.StateComponents.areaSize(components))
+    case 1: return .init(eax: 1 << 0 | 1 << 2)  // XSAVEOPT, XGETBV of what is in use
+    case 2 where features.hasAVX:
+      return .init(eax: X86.StateComponents.avxSize, ebx: X86.StateComponents.avxOffset)
+    default: return .init()
     }
   }
 

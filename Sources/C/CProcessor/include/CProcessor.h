@@ -43,6 +43,8 @@ enum {
   X86_TLB_ENTRIES = 1024,
   X86_JUMP_ENTRIES = 4096,
 
+  X86_VECTOR_UPPER = 20,
+
   X86_TLB_WRITABLE = 1,   // the page tables let this privilege level write
   X86_TLB_GLOBAL = 2,
   X86_TLB_LARGE = 4,      // part of a page larger than 4 KiB
@@ -108,7 +110,9 @@ struct x86_cpu {
   uint32_t mxcsr;
   uint32_t interrupt_shadow;
   uint64_t x87[32];
-  uint64_t vector[20][2] __attribute__((aligned(16)));  // XMM0 to XMM15, then scratch
+  /// XMM0 to XMM15, then four scratch registers; then, in the same order, the upper halves of the YMM
+  /// registers: that of register n is `vector[X86_VECTOR_UPPER + n]`.
+  uint64_t vector[2 * X86_VECTOR_UPPER][2] __attribute__((aligned(16)));
 
   /// The Swift object that owns all this.
   void *_Nonnull owner;

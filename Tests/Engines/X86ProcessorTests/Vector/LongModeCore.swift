@@ -20,14 +20,14 @@ final class LongModeCore {
     func attend(_ processor: Int) {}
   }
 
-  init() throws {
+  init(model: X86.CPUModel = .x86_64v2) throws {
     memory = try GuestMemory([.init(start: GPA(0), count: 0x2_0000)])
     let clock = ManualClock()
     let apics = LocalAPICs(
       processors: 1, clock: clock, loop: ManualLoop(), tscFrequency: 1_000_000_000,
       attention: Indifferent())
     core = Core(
-      index: 0, memory: memory, apic: apics[0], model: .x86_64v2, clock: clock)
+      index: 0, memory: memory, apic: apics[0], model: model, clock: clock)
     try map()
     core.cpu.pointee.cr0 =
       X86.CR0.protection | X86.CR0.paging | X86.CR0.writeProtect | X86.CR0.numericError
@@ -58,6 +58,7 @@ final class LongModeCore {
     defer { ops.deallocate() }
     var translator = Translator(into: ops, capacity: 32)
     translator.vectorDisabled = core.isVectorDisabled
+    translator.features = core.model.features
     let decoded = try instruction.withUnsafeBytes { try Decoder.decode($0, mode: .bits64) }
     _ = translator.translate(decoded, at: 0)
     translator.appendLink({ _, _ in }, at: Int(decoded.length))

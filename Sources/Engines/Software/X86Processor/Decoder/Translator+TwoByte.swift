@@ -196,10 +196,11 @@ extension Translator {
     return .sequential
   }
 
-  /// SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG; SWAPGS, RDTSCP.
+  /// SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG; SWAPGS, RDTSCP, XGETBV, XSETBV.
   private mutating func group7() -> Flow {
     guard i.isMemory else {
       switch (i.extension3, i.modRM & 7) {
+      case (2, 0), (2, 1): return extendedControl() ?? undefined()
       case (4, _):
         emit(SystemInstructions.readMachineStatus, d: Slot.temporary)
         storeRM(i.operandLog2, from: Slot.temporary)

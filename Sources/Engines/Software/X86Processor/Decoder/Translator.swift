@@ -1,3 +1,4 @@
+import ArchitectureX86
 import CProcessor
 
 /// Turns decoded instructions into threaded code, one after the other, into a buffer of ops.
@@ -52,6 +53,9 @@ struct Translator {
 
   /// Whether vector and x87 instructions raise what CR0 and CR4 ask for instead of working.
   var vectorDisabled = false
+
+  /// What the model announces; an instruction that it does not is undefined.
+  var features = X86.Features.x86_64v2
 
   /// Appends a step outside any instruction, which continues at `offset`.
   mutating func appendLink(_ handler: Handler, at offset: Int) {

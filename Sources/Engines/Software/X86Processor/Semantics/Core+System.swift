@@ -60,6 +60,7 @@ extension Core {
     X86.CR4.timeStampDisable | X86.CR4.debuggingExtensions | X86.CR4.pageSizeExtensions
       | X86.CR4.physicalAddressExtension | X86.CR4.machineCheck | X86.CR4.globalPages
       | X86.CR4.performanceCounters | X86.CR4.fxsave | X86.CR4.simdExceptions
+      | (model.features.hasXSAVE ? X86.CR4.xsave : 0)
       | (model.features.leaf7EBX & 1 << 7 != 0 ? X86.CR4.supervisorExecutionPrevention : 0)
       | (model.features.leaf7EBX & 1 << 20 != 0 ? X86.CR4.supervisorAccessPrevention : 0)
   }
@@ -271,9 +272,14 @@ extension Core {
     // Beyond the last leaf the last basic one answers: SDM Vol. 2A, CPUID.
     var answer =
       model.leaf(leaf, subleaf) ?? model.leaf(model.leaf(0, 0)?.eax ?? 0, subleaf) ?? .init()
-    if leaf == 1 {
+    switch leaf {
+    case 1:
       answer.ebx |= UInt32(truncatingIfNeeded: index) << 24
       if !apic.isEnabledGlobally { answer.edx &= ~(1 << 9) }
+      if cpu.pointee.cr4 & X86.CR4.xsave != 0 { answer.ecx |= 1 << 27 }
+    case 0xd where subleaf == 0 && model.features.hasXSAVE:
+      answer.ebx = X86.StateComponents.areaSize(cpu.pointee.xcr0)
+    default: break
     }
     return answer
   }

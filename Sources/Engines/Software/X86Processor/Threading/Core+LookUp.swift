@@ -93,6 +93,7 @@ extension Core {
     let bytes = UnsafeRawBufferPointer(start: host.base, count: 4096)
     var translator = Translator(into: buffer, capacity: capacity)
     translator.vectorDisabled = isVectorDisabled
+    translator.features = model.features
     let mode = CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64
     var offset = start
     var entries = 0
@@ -164,6 +165,7 @@ extension Core {
       var translator = Translator(
         into: straddling, capacity: 4 * Translator.stepsPerInstruction)
       translator.vectorDisabled = isVectorDisabled
+      translator.features = model.features
       let offset = Int(rip & pageMask)
       if let instruction {
         if case .sequential = translator.translate(instruction, at: offset) {

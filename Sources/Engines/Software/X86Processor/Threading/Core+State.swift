@@ -54,11 +54,15 @@ extension Core {
     return saved + keptMSRs.saved
   }
 
-  /// The XSAVE area in standard form with x87 and SSE state: SDM Vol. 1 §13.4.
+  /// The XSAVE area in standard form with x87 and SSE state, and AVX state if the model has any: SDM
+  /// Vol. 1 §13.4.
   private var xsaveArea: [UInt8] {
-    var area = [UInt8](repeating: 0, count: 576)
-    area.withUnsafeMutableBytes { storeFXSAVE(cpu, to: $0.baseAddress!) }
-    area[512] = 3
+    let components =
+      X86.StateComponents.x87 | X86.StateComponents.sse | (hasAVX ? X86.StateComponents.avx : 0)
+    var area = [UInt8](repeating: 0, count: Int(X86.StateComponents.areaSize(components)))
+    area.withUnsafeMutableBytes {
+      storeExtendedState(cpu, to: $0.baseAddress!, components: components)
+    }
     return area
   }
 
@@ -80,6 +84,9 @@ extension Core {
           && state.cr4 & X86.CR4.physicalAddressExtension != 0
           && state.efer & X86.EFER.longModeEnable != 0
     else { throw StateError("a processor is in long mode without paging") }
+    guard permits(xcr0: state.xcr0 | X86.StateComponents.x87) else {
+      throw StateError("a processor's XCR0 enables state that this model does not have")
+    }
     guard let mxcsr = state.xsave.integer(UInt32.self, littleEndianAt: 24), mxcsr >> 16 == 0 else {
       throw StateError("a processor's MXCSR has reserved bits set")
     }
@@ -122,7 +129,7 @@ extension Core {
     cpu.pointee.cr3 = state.cr3
     cpu.pointee.cr4 = state.cr4
     cpu.pointee.efer = state.efer
-    cpu.pointee.xcr0 = state.xcr0
+    cpu.pointee.xcr0 = state.xcr0 | X86.StateComponents.x87
     withUnsafeMutableBytes(of: &cpu.pointee.debug) { bytes in
       for (position, number) in [0, 1, 2, 3, 6, 7].enumerated() {
         bytes.storeBytes(of: state.debug[position], toByteOffset: number * 8, as: UInt64.self)
@@ -138,7 +145,7 @@ extension Core {
         try? writeMSR(msr.index, msr.value)
       }
     }
-    state.xsave.withUnsafeBytes { loadFXSAVE(cpu, from: $0.baseAddress!) }
+    state.xsave.withUnsafeBytes { loadExtendedState(cpu, from: $0) }
     // A saved APIC has the whole priority; CR8 is its upper half.
     if state.apic == nil { apic.taskPriority = UInt8(truncatingIfNeeded: state.cr8 & 15) }
     setTSCOffset(state.tsc &- clock.now.nanoseconds)

@@ -60,6 +60,7 @@ package final class Core: @unchecked Sendable {
   /// The A20 line: with it low, bit 20 of every physical address is zero.
   var a20Mask: UInt64 = .max
   let physicalAddressBits: UInt32
+  let hasAVX: Bool
   package let statistics = Statistics()
 
   package init(
@@ -71,6 +72,7 @@ package final class Core: @unchecked Sendable {
     self.model = model
     self.clock = clock
     physicalAddressBits = model.physicalAddressBits
+    hasAVX = model.features.hasAVX
     let raw = UnsafeMutableRawPointer.allocate(
       byteCount: MemoryLayout<x86_cpu>.size, alignment: 64)
     raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<x86_cpu>.size)
@@ -183,10 +185,11 @@ extension Core {
     updateCodeKeys()
   }
 
-  /// Whether SSE and x87 instructions raise an exception instead of working.
+  /// Whether x87, SSE or AVX instructions raise an exception instead of working.
   var isVectorDisabled: Bool {
     cpu.pointee.cr0 & (X86.CR0.emulation | X86.CR0.taskSwitched) != 0
       || cpu.pointee.cr4 & X86.CR4.fxsave == 0
+      || hasAVX && (cpu.pointee.cr4 & X86.CR4.xsave == 0 || cpu.pointee.xcr0 & 6 != 6)
   }
 
   /// What decoded code depends on: mode, and whether vector instructions work.

@@ -35,7 +35,7 @@ func leaveVectorState(_ cpu: CPU) {
 func resetVectorState(_ cpu: CPU) {
   cpu.pointee.mxcsr = UInt32(X86_MXCSR_RESET)
   cpu.x87.initialize(to: .reset)
-  for index in 0..<16 as Range<UInt8> { cpu.setVector(index, Quadwords(0, 0)) }
+  for index in 0..<2 * UInt8(X86_VECTOR_UPPER) { cpu.setVector(index, Quadwords(0, 0)) }
 }
 
 extension UnsafeMutablePointer<x86_cpu> {
@@ -146,8 +146,8 @@ func loadFXSAVE(_ cpu: CPU, from bytes: UnsafeRawPointer, wide: Bool = true, vec
 }
 
 extension UnsafeMutablePointer<x86_cpu> {
-  /// XMM registers that instructions can name, and FXSAVE saves.
-  fileprivate var vectorCount: Int { pointee.code_mode == 2 ? 16 : 8 }
+  /// How many vector registers instructions can name, and FXSAVE and XSAVE save.
+  var vectorCount: Int { pointee.code_mode == 2 ? 16 : 8 }
 
   /// Bytes of the area that FXSAVE writes; the rest is software's or reserved.
   fileprivate var savedBytes: Int { SaveArea.vectors &+ 16 &* vectorCount }
@@ -209,7 +209,7 @@ private func isSaveAreaAligned(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool 
 // MARK: - Translation
 
 extension Translator {
-  /// 0F AE with a memory operand: /0 FXSAVE, /1 FXRSTOR, /2 LDMXCSR, /3 STMXCSR.
+  /// 0F AE with a memory operand: /0 FXSAVE, /1 FXRSTOR, /2 LDMXCSR, /3 STMXCSR; the XSAVE family.
   mutating func vectorControl() -> Flow? {
     guard i.isMemory, i.mandatoryPrefix == 0 else { return nil }
     let wide: UInt8 = i.rex & 8 != 0 ? 1 : 0
@@ -227,7 +227,7 @@ extension Translator {
       emitAvailability(VectorAvailability.requireSSE)
       emit(VectorControl.readMXCSR, d: Slot.temporary)
       emit(Stores.plain[2], s: Slot.temporary)
-    default: return nil
+    default: return extendedState()
     }
     return .sequential
   }
