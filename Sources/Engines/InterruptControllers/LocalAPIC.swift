@@ -4,6 +4,17 @@ package import SavedState
 import Synchronization
 import Work
 
+/// What a local APIC asks of what is around it, from any thread.
+protocol LocalAPICBus: AnyObject, Sendable {
+  /// Carries a message to those it addresses.
+  func send(_ message: InterruptMessage)
+  /// The INTA cycle.
+  func acknowledgeExternalInterrupt() -> UInt8?
+  func broadcastEnd(of vector: UInt8)
+  /// The processor should look at its APIC's `pending`.
+  func attend(_ processor: Int)
+}
+
 /// The local APIC of one processor, in xAPIC and x2APIC mode.
 ///
 /// Registers are accessed by the processor's own thread; interrupts come in from any.
@@ -24,7 +35,7 @@ package final class LocalAPIC: Sendable {
 
   // Wiring.
   private let id: UInt32
-  private unowned let others: LocalAPICs
+  private unowned let bus: any LocalAPICBus
   private let clock: any VMClock
   // State. The flags and the base repeat what is in `state`, to be read without its lock.
   private let state: Mutex<Guarded>
@@ -38,17 +49,19 @@ package final class LocalAPIC: Sendable {
     var alarmMoment: VMInstant?
   }
 
+  /// Without a loop the timer moves only when registers are accessed.
   init(
-    id: UInt32, others: LocalAPICs, clock: any VMClock, loop: any Loop, counter: Oscillator,
+    id: UInt32, bus: any LocalAPICBus, clock: any VMClock, loop: (any Loop)?, counter: Oscillator,
     addressBits: UInt32
   ) {
     self.id = id
-    self.others = others
+    self.bus = bus
     self.clock = clock
     var chip = State(id: id, addressBits: addressBits, counter: counter)
     chip.powerOn(asBootstrap: id == 0)
     baseValue = Atomic(chip.base.raw)
     state = Mutex(Guarded(chip: chip))
+    guard let loop else { return }
     let alarm = clock.makeAlarm(on: loop) { [weak self] in self?.alarmRang() }
     state.withLock { $0.alarm = alarm }
   }
@@ -65,7 +78,7 @@ extension LocalAPIC {
       let vector = chip.acknowledge()
       return (vector, vector == nil && chip.externalInterruptAsserted)
     }
-    return isExternal ? others.acknowledgeExternalInterrupt() : vector
+    return isExternal ? bus.acknowledgeExternalInterrupt() : vector
   }
 
   package func takeNMI() -> Bool {
@@ -257,8 +270,8 @@ extension LocalAPIC {
   func setPin(_ pin: Int, asserted: Bool) { update { $0.setPin(pin, asserted: asserted) } }
 
   private func carryOut(_ effects: Effects) {
-    if let message = effects.message { others.send(message) }
-    if let vector = effects.ended { others.broadcastEnd(of: vector) }
+    if let message = effects.message { bus.send(message) }
+    if let vector = effects.ended { bus.broadcastEnd(of: vector) }
   }
 
   private func alarmRang() {
@@ -279,7 +292,7 @@ extension LocalAPIC {
       let before = pendingFlags.exchange(flags, ordering: .acquiringAndReleasing)
       return (result, flags & ~before != 0)
     }
-    if hasNews { others.attention.attend(Int(id)) }
+    if hasNews { bus.attend(Int(id)) }
     return result
   }
 

@@ -12,9 +12,9 @@ package protocol ProcessorAttention: AnyObject, Sendable {
 /// The local APICs of all processors, and the bus between them.
 ///
 /// No two of their locks are ever held at once.
-package final class LocalAPICs: ProcessorInterrupts {
+package final class LocalAPICs: ProcessorInterrupts, LocalAPICBus {
   // Wiring.
-  let attention: any ProcessorAttention
+  private let attention: any ProcessorAttention
   // Written by `init` only; a `var` because the APICs need to know their bus.
   nonisolated(unsafe) private var apics: [LocalAPIC] = []
   private let connections = Mutex(Connections())
@@ -40,7 +40,7 @@ package final class LocalAPICs: ProcessorInterrupts {
     let counter = Oscillator(frequency: tscFrequency)
     apics = (0..<processors).map {
       LocalAPIC(
-        id: UInt32($0), others: self, clock: clock, loop: loop, counter: counter,
+        id: UInt32($0), bus: self, clock: clock, loop: loop, counter: counter,
         addressBits: physicalAddressBits)
     }
   }
@@ -73,7 +73,6 @@ extension LocalAPICs {
 
 // MARK: - What the APICs ask of it
 extension LocalAPICs {
-  /// Carries a message to those it addresses.
   func send(_ message: InterruptMessage) {
     if message.isArbitrated {
       if let winner = arbitrate(message) { apics[winner].receive(message) }
@@ -99,6 +98,8 @@ extension LocalAPICs {
   func acknowledgeExternalInterrupt() -> UInt8? {
     connections.withLock { $0.acknowledger }?.acknowledge()
   }
+
+  func attend(_ processor: Int) { attention.attend(processor) }
 
   func broadcastEnd(of vector: UInt8) {
     connections.withLock { $0.endOfInterrupt }?.endOfInterrupt(vector: vector)

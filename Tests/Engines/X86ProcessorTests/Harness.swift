@@ -52,7 +52,7 @@ final class TestMachine {
   private let loop = ManualLoop()
   private let surroundings = Surroundings()
   private let watchdog: Watchdog
-  private var buses: Buses
+  var buses: Buses
   private var nextTable = Place.pageTables
 
   init() {

@@ -23,10 +23,11 @@ extension Core {
         try deliverOnce(event)
         return true
       } catch {
-        if event.vector == X86.Exception.doubleFault, event.source == .exception { return false }
+        if event.vector == X86.Exception.doubleFault, event.source == .exception { break }
         event = Self.combine(event, error)
       }
     }
+    activity = .shutdown
     return false
   }
 

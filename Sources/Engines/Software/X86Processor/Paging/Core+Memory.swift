@@ -199,6 +199,7 @@ extension Core {
     if isAPICPage(physical & ~pageMask) {
       // Registers are written whole: SDM Vol. 3A "The Local APIC Block Diagram". Others are lost.
       guard width == .doubleword, physical & 0xf == 0 else { return }
+      hasWrittenAPIC = true
       apic.write(
         UInt32(truncatingIfNeeded: value), UInt32(truncatingIfNeeded: physical & pageMask))
       return

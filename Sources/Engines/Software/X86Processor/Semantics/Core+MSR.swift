@@ -43,6 +43,7 @@ extension Core {
       tscAdjust = value
     case X86.MSR.apicBase, X86.MSR.tscDeadline, X86.MSR.x2apicFirst...X86.MSR.x2apicLast:
       guard apic.writeMSR(value, index) else { throw .generalProtection() }
+      hasWrittenAPIC = true
       // The APIC page may have moved: cached translations know where it was.
       if index == X86.MSR.apicBase { flushTranslations(global: true) }
     case X86.MSR.sysenterCS: cpu.pointee.sysenter_cs = value & 0xffff

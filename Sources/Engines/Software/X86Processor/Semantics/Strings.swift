@@ -52,6 +52,7 @@ private func runString<T: Width>(
     }
     if x86_attention(cpu) != 0 || isTraced, walk.count != 0 {
       cpu.pointee.rip = cpu.rip(of: op)
+      cpu.pointee.exit = LeaveReason.unfinished
       return false
     }
   }

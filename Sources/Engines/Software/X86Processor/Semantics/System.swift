@@ -331,6 +331,7 @@ enum SystemInstructions {
       case 8:
         guard value < 16 else { throw .generalProtection() }
         core.apic.taskPriority = UInt8(value)
+        core.hasWrittenAPIC = true
       default: throw .invalidOpcode
       }
     }

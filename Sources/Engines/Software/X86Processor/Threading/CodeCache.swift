@@ -44,6 +44,7 @@ final class CodeCache {
   }
 
   private func freeTables() {
+    guard tableCount > 0 else { return }
     for index in 0..<pages * Self.variants where tables[index] != nil {
       free(tables[index])
       tables[index] = nil

@@ -140,42 +140,37 @@ extension Core {
   }
 
   /// Decodes one instruction alone, after which threaded code ends: for one that lies across two pages or
-  /// outside memory, and for single steps. Nothing is kept. `nil` once an exception was raised.
+  /// outside memory, and for single steps. Nothing is kept but its bytes. `nil` once an exception was raised.
   func decodeOne() -> Op? {
     let rip = cpu.pointee.rip
-    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 16) { bytes in
-      var count = 0
-      let mode = CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64
-      var instruction: Instruction?
-      while instruction == nil {
-        guard count < 15 else { break }
-        guard let byte = codeByte((rip &+ UInt64(count)) & cpu.pointee.address_mask) else {
-          return nil
+    let mode = CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64
+    var instruction: Instruction?
+    fetched.count = 0
+    while instruction == nil, fetched.count < InstructionBytes.longest {
+      let linear = (rip &+ UInt64(fetched.count)) & cpu.pointee.address_mask
+      guard let byte = codeByte(linear) else { return nil }
+      fetched.append(byte)
+      do throws(DecodeError) {
+        instruction = try fetched.withBytes { (bytes) throws(DecodeError) in
+          try Decoder.decode(bytes, mode: mode)
         }
-        bytes[count] = byte
-        count += 1
-        do throws(DecodeError) {
-          instruction = try Decoder.decode(
-            UnsafeRawBufferPointer(start: bytes.baseAddress, count: count), mode: mode)
-        } catch {
-          if error == .tooLong { break }
-        }
+      } catch {
+        if error == .tooLong { break }
       }
-      cpu.pointee.page_base = rip & ~pageMask
-      var translator = Translator(
-        into: straddling, capacity: 4 * Translator.stepsPerInstruction)
-      translator.vectorDisabled = isVectorDisabled
-      translator.features = model.features
-      let offset = Int(rip & pageMask)
-      if let instruction {
-        if case .sequential = translator.translate(instruction, at: offset) {
-          translator.appendLink(lookUpHere, at: offset + Int(instruction.length))
-        }
-      } else {
-        translator.appendLink(raiseTooLong, at: offset)
-      }
-      return Op(straddling)
     }
+    cpu.pointee.page_base = rip & ~pageMask
+    var translator = Translator(into: straddling, capacity: 4 * Translator.stepsPerInstruction)
+    translator.vectorDisabled = isVectorDisabled
+    translator.features = model.features
+    let offset = Int(rip & pageMask)
+    if let instruction {
+      if case .sequential = translator.translate(instruction, at: offset) {
+        translator.appendLink(lookUpHere, at: offset + Int(instruction.length))
+      }
+    } else {
+      translator.appendLink(raiseTooLong, at: offset)
+    }
+    return Op(straddling)
   }
 
   /// One byte of code; `nil` once an exception was raised.

@@ -13,6 +13,8 @@ enum Attention {
   static let interrupt: UInt32 = 2
   /// Messages of other cores, or a full code cache.
   static let housekeeping: UInt32 = 4
+  /// The core's own: only one instruction is to run.
+  static let alone: UInt32 = 8
 }
 
 extension Core {
@@ -40,30 +42,38 @@ extension Core {
         neighbours?.sleep(self)
         continue
       }
-      var isTraced = cpu.pointee.system_flags & X86.Flags.trap != 0
       // Behind STI and MOV SS what is pending waits for one instruction.
       let isShadowed = cpu.pointee.interrupt_shadow != 0 && !pending.isEmpty
+      if _slowPath(isShadowed || isTraced) {
+        guard runAlone() else { return .tripleFault(.zero) }
+        continue
+      }
       cpu.pointee.interrupt_shadow = 0
       cpu.pointee.exit = LeaveReason.lookUp
-      if let op = isTraced || isShadowed ? decodeOne() : lookUp() { op.pointee.run(cpu, op) }
-      switch cpu.pointee.exit {
-      case LeaveReason.exception:
-        statistics.exceptions.increment()
-        let event = Event(
+      if let op = lookUp() { op.pointee.run(cpu, op) }
+      if !conclude(isTraced: false) { return .tripleFault(.zero) }
+    }
+  }
+
+  /// Whether a single-step trap follows every instruction.
+  var isTraced: Bool { cpu.pointee.system_flags & X86.Flags.trap != 0 }
+
+  /// What follows after threaded code was left; `false` after a triple fault.
+  func conclude(isTraced: Bool) -> Bool {
+    switch cpu.pointee.exit {
+    case LeaveReason.exception:
+      statistics.exceptions.increment()
+      return deliver(
+        Event(
           vector: UInt8(truncatingIfNeeded: cpu.pointee.exception_vector), source: .exception,
-          code: cpu.pointee.exception_has_code != 0 ? cpu.pointee.exception_code : nil)
-        guard deliver(event) else {
-          activity = .shutdown
-          return .tripleFault(.zero)
-        }
-        continue
-      case LeaveReason.halt: activity = .halted
-      case LeaveReason.entry:
-        // The handler is traced only if the way in left TF set.
-        isTraced = isTraced && cpu.pointee.system_flags & X86.Flags.trap != 0
-      default: break
-      }
-      if _slowPath(isTraced), !trap() { return .tripleFault(.zero) }
+          code: cpu.pointee.exception_has_code != 0 ? cpu.pointee.exception_code : nil))
+    case LeaveReason.halt:
+      activity = .halted
+      return !isTraced || trap()
+    case LeaveReason.entry:
+      // The handler is traced only if the way in left TF set.
+      return !isTraced || !self.isTraced || trap()
+    default: return !isTraced || trap()
     }
   }
 

@@ -50,10 +50,14 @@ package final class Core: @unchecked Sendable {
   /// Messages of other cores, and ops for one instruction that is not kept decoded.
   let messages = Mutex<[Message]>([])
   let straddling: UnsafeMutablePointer<x86_op>
+  /// The bytes of the instruction that `decodeOne` last looked at.
+  var fetched = InstructionBytes()
   var needsCacheReset = false
 
   var nmiBlocked = false
   var keptMSRs = X86.KeptMSRs()
+  /// Whether the guest wrote to the local APIC: asked and cleared by `InstructionEmulator`.
+  var hasWrittenAPIC = false
   var tscOffset: UInt64 = 0
   var tscAdjust: UInt64 = 0
   var activity = X86.Activity.waitForSIPI
@@ -63,8 +67,10 @@ package final class Core: @unchecked Sendable {
   let hasAVX: Bool
   package let statistics = Statistics()
 
+  /// - Parameter keepsCode: whether it will ever be asked to `run`, and keep code decoded.
   package init(
-    index: Int, memory: GuestMemory, apic: LocalAPIC, model: X86.CPUModel, clock: any VMClock
+    index: Int, memory: GuestMemory, apic: LocalAPIC, model: X86.CPUModel, clock: any VMClock,
+    keepsCode: Bool = true
   ) {
     self.index = index
     self.memory = memory
@@ -78,7 +84,7 @@ package final class Core: @unchecked Sendable {
     raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<x86_cpu>.size)
     cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
     straddling = .allocate(capacity: 4 * Translator.stepsPerInstruction)
-    code = CodeCache(pages: memory.dirtyPages.pages)
+    code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
     codePages = .allocate(capacity: CodePageEntry.count)
     codePages.initialize(repeating: .empty, count: CodePageEntry.count)
     buses = UnsafeMutablePointer<Buses>.allocate(capacity: 1)

@@ -169,6 +169,8 @@ enum LeaveReason {
   static let stateChange: UInt32 = 3
   /// An instruction entered a handler: INT n and its kin, SYSCALL, SYSENTER.
   static let entry: UInt32 = 4
+  /// A repeated string instruction has more to do; `rip` points to it.
+  static let unfinished: UInt32 = 5
 }
 
 /// Runs the next step. In tail position: becomes a jump.
