@@ -39,6 +39,7 @@ struct CommandLineTests {
     #expect(configuration.restartsOnReset)
     #expect(plan.serial == [.stdio, .null, .null, .null])
     #expect(plan.grace == 30_000_000_000)
+    #expect(plan.engine == .auto)
   }
 
   @Test func `short and long options are read`() throws {
@@ -65,7 +66,7 @@ struct CommandLineTests {
     #expect(refusal().contains("--kernel"))
     #expect(refusal("-k", "/nope").contains("--kernel /nope"))
     #expect(refusal("-k", Self.file, "-m", "512").contains("512M"))
-    #expect(refusal("-k", Self.file, "--engine", "kvm").contains("--engine kvm"))
+    #expect(refusal("-k", Self.file, "--engine", "hvf").contains("--engine hvf"))
     #expect(refusal("-k", Self.file, "--rom", Self.file).contains("not both"))
     #expect(refusal("-k", Self.file, "--debug-exit", "0x10000").contains("--debug-exit 0x10000"))
     #expect(refusal("-k", Self.file, "--serial", "tcp:1").contains("--serial tcp:1"))

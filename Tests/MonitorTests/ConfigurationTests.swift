@@ -1,3 +1,4 @@
+import ArchitectureX86
 import Monitor
 import Testing
 
@@ -33,9 +34,16 @@ struct ConfigurationTests {
     }
   }
 
-  @Test func `KVM is refused as not there yet`() {
-    let error = #expect(throws: ConfigurationError.self) { try EngineChoice(parsing: "kvm") }
-    #expect(error?.reason.contains("yet") == true)
+  @Test func `engines are read by their names`() throws {
+    #expect(try EngineChoice(parsing: "auto") == .auto)
+    #expect(try EngineChoice(parsing: "auto:any-kvm") == .autoAnyKVM)
+    #expect(try EngineChoice(parsing: "kvm") == .kvm)
+    #expect(try EngineChoice(parsing: "software") == .software)
+    #expect(try EngineChoice(parsing: "software:interpreter") == .software)
+    for text in ["", "KVM", "mshv", "auto:kvm", "software:jit"] {
+      let error = #expect(throws: ConfigurationError.self) { try EngineChoice(parsing: text) }
+      #expect(error?.reason.contains("auto:any-kvm") == true)
+    }
   }
 
   @Test(arguments: [(0, 64), (65, 64), (1, 1), (1, 1 << 20)])
@@ -43,5 +51,19 @@ struct ConfigurationTests {
     let configuration = VMConfiguration(
       memory: MemorySize(bytes: UInt64(mebibytes) << 20), processors: processors, boot: .rom([]))
     #expect(throws: ConfigurationError.self) { try PCShape(configuration) }
+  }
+
+  @Test func `a machine's processors count at the frequency that its shape names`() throws {
+    var configuration = VMConfiguration(memory: MemorySize(bytes: 64 << 20), boot: .rom([]))
+    configuration.model.tscFrequency = 2_596_126_000
+    var shape = try PCShape(configuration)
+    #expect(shape.tscFrequency == 2_596_126_000)
+    #expect(shape.processorModel.tscFrequency == 2_596_126_000)
+    shape.tscFrequency = nil
+    #expect(shape.processorModel.tscFrequency == 1_000_000_000)
+    for wrong: UInt64 in [0, 9_999_999, 10_000_000_001, .max] {
+      shape.tscFrequency = wrong
+      #expect(shape.problem != nil)
+    }
   }
 }

@@ -1,6 +1,6 @@
 /// What a person at the terminal may ask of the machine.
 package enum ConsoleCommand: Sendable, Hashable {
-  case quit, pause, resume, reset, powerButton, nmi, registers
+  case quit, pause, resume, reset, powerButton, nmi, registers, changeEngine
   case inspect(path: String)
   case save(path: String)
 }
@@ -54,6 +54,7 @@ package struct EscapeKeys: Sendable {
       o  press the power button       t  reset
       n  send an NMI                  g  show the processors' registers
       i  inspect a part               s  save the machine to a file
+      e  change the engine: from KVM to the software engine, or back
       Ctrl-]  send Ctrl-] to the guest
 
     """
@@ -85,6 +86,7 @@ package struct EscapeKeys: Sendable {
     case UInt8(ascii: "t"): effects.append(.command(.reset))
     case UInt8(ascii: "n"): effects.append(.command(.nmi))
     case UInt8(ascii: "g"): effects.append(.command(.registers))
+    case UInt8(ascii: "e"): effects.append(.command(.changeEngine))
     case UInt8(ascii: "i"): ask(.inspect, &effects)
     case UInt8(ascii: "s"): ask(.save, &effects)
     default: effects.append(.show(Self.help))

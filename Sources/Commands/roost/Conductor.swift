@@ -15,12 +15,17 @@ struct Conductor {
   let machine: VirtualMachine
   let attached: Attachments
   let plan: Plan
+  /// What executes the guest now.
+  private var engine: EngineKind
   /// Runs out when the guest has had time enough to switch off.
   let grace: Timer
   private var hasPressedButton = false
 
-  init(machine: VirtualMachine, attached: Attachments, plan: Plan, grace: Timer) {
+  init(
+    machine: VirtualMachine, engine: EngineKind, attached: Attachments, plan: Plan, grace: Timer
+  ) {
     self.machine = machine
+    self.engine = engine
     self.attached = attached
     self.plan = plan
     self.grace = grace
@@ -34,6 +39,7 @@ struct Conductor {
     case .signal(.terminate), .signal(.hangUp): await terminate()
     case .signal(.user1):
       if let path = plan.snapshot { await save(to: path) }
+    case .signal(.user2): await changeEngine()
     case .signal(.resumed):
       // Whoever stopped the process may have changed the terminal.
       if Terminal.isRaw { try? Terminal.enterRawMode(.standardInput) }
@@ -67,7 +73,7 @@ struct Conductor {
 // MARK: - From the keyboard
 
 extension Conductor {
-  private func obey(_ command: ConsoleCommand) async {
+  private mutating func obey(_ command: ConsoleCommand) async {
     switch command {
     case .quit: await machine.stop()
     case .pause:
@@ -88,6 +94,21 @@ extension Conductor {
     case .inspect(let path):
       attached.show(await machine.inspect(path).map { $0 + "\n" } ?? "There is no part \(path).\n")
     case .save(let path): await save(to: path)
+    case .changeEngine: await changeEngine()
+    }
+  }
+
+  private mutating func changeEngine() async {
+    let former = engine
+    do {
+      let time = try await machine.move(to: former.other.makeEngine())
+      engine = former.other
+      let milliseconds = (time / .milliseconds(1) * 10).rounded() / 10
+      attached.show(
+        "\nThe engine is \(engine.rawValue) now, \(former.rawValue) before; the guest stood still for "
+          + "\(milliseconds) ms.\n")
+    } catch {
+      attached.show("\nThe engine stays \(former.rawValue): \(error).\n")
     }
   }
 

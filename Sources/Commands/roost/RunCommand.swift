@@ -11,7 +11,8 @@ struct RunCommand: AsyncParsableCommand {
     abstract: "Starts a machine and stays until it ends.",
     discussion: """
       The machine's first serial port is this terminal: Ctrl-] and h list what else the keyboard can do. \
-      SIGTERM presses the machine's power button, and ends it after a while or at the second signal.
+      SIGTERM presses the machine's power button, and ends it after a while or at the second signal. \
+      SIGUSR1 saves it to the file of --snapshot, SIGUSR2 changes its engine.
 
       \(Ending.table)
       """)
@@ -78,8 +79,11 @@ struct MachineOptions: ParsableArguments {
   @Option(help: "How many processors. (default: 1)")
   var cpus: Int?
 
-  @Option(help: "The engine that executes the guest: software.")
-  var engine = "software"
+  @Option(
+    help: ArgumentHelp(
+      "What executes the guest: kvm; software; auto: KVM where it runs all of a guest natively; auto:any-kvm: "
+        + "KVM wherever it runs.", valueName: "name"))
+  var engine = "auto"
 
   @Option(
     help: ArgumentHelp(

@@ -1,4 +1,7 @@
+import ArchitectureX86
+import Execution
 import HostOS
+import KVM
 import Logging
 import Monitor
 import Streams
@@ -15,18 +18,19 @@ struct Session {
   }
 
   func run() async throws -> Ending {
+    let decision = try decideEngine()
     SignalSource.ignoreBrokenPipes()
     let loop = try EventLoop(name: "devices")
     let (requests, asking) = AsyncStream.makeStream(of: Request.self)
     let signals = try SignalSource(
-      [.hangUp, .interrupt, .quit, .terminate, .user1, .resumed], on: loop
+      [.hangUp, .interrupt, .quit, .terminate, .user1, .user2, .resumed], on: loop
     ) { asking.yield(.signal($0)) }
     let attached = try Attachments(plan, on: loop) { asking.yield(.console($0)) }
     defer {
       attached.close()
       signals.cancel()
     }
-    let machine = try makeMachine(loop, attached)
+    let machine = try makeMachine(decision.engine, loop, attached)
     attached.terminal?.show(EscapeKeys.announcement)
     try await machine.start()
 
@@ -34,7 +38,8 @@ struct Session {
     if let delay = plan.snapshotAfter { timer.set(HostClock.now.advanced(by: delay)) }
     let grace = loop.makeTimer { asking.yield(.graceEnded) }
     let desk = Task {
-      var conductor = Conductor(machine: machine, attached: attached, plan: plan, grace: grace)
+      var conductor = Conductor(
+        machine: machine, engine: decision.engine, attached: attached, plan: plan, grace: grace)
       for await request in requests {
         if let ending = await conductor.answer(request) { return ending as Ending? }
       }
@@ -48,8 +53,31 @@ struct Session {
     return asked ?? Ending(reason)
   }
 
-  private func makeMachine(_ loop: EventLoop, _ attached: Attachments) throws -> VirtualMachine {
-    let engine = plan.engine.makeEngine()
+  /// Which engine there will be; one line of the log says which and why.
+  private func decideEngine() throws -> EngineDecision {
+    let decision: EngineDecision
+    switch plan.start {
+    case .powerOn(let configuration):
+      decision = plan.engine.decide { KVMSurvey(for: configuration.model) }
+    case .restore(let path):
+      let model = try Snapshot(path: path).shape.processorModel
+      decision = plan.engine.decide(tscFrequency: model.tscFrequency) { KVMSurvey(for: model) }
+    }
+    log.log(
+      level: plan.engine.isAutomatic ? .notice : .info,
+      "The engine is \(decision.engine.rawValue): \(decision.reason).")
+    return decision
+  }
+
+  private func makeMachine(
+    _ kind: EngineKind, _ loop: EventLoop, _ attached: Attachments
+  ) throws -> VirtualMachine {
+    let engine: any Engine<X86>
+    do throws(KVMUnavailable) {
+      engine = try kind.makeEngine()
+    } catch {
+      throw ConfigurationError("--engine \(kind.rawValue)", error.advice)
+    }
     switch plan.start {
     case .powerOn(let configuration):
       return try VirtualMachine(

@@ -9,6 +9,7 @@ extension Signal {
     case .quit: SIGQUIT
     case .terminate: SIGTERM
     case .user1: SIGUSR1
+    case .user2: SIGUSR2
     case .resumed: SIGCONT
     }
   }

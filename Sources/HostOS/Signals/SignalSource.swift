@@ -1,6 +1,6 @@
 /// A signal that the host sends to a process.
 package enum Signal: Sendable, CaseIterable {
-  case hangUp, interrupt, quit, terminate, user1, resumed
+  case hangUp, interrupt, quit, terminate, user1, user2, resumed
 }
 
 /// Signals of the process, answered on a loop. At most one source at a time in a process.

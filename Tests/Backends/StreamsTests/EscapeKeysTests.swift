@@ -12,6 +12,7 @@ struct EscapeKeysTests {
   }
 
   @Test func `the escape key and a letter make a command`() {
+    #expect(effects("\u{1d}e") == [.command(.changeEngine)])
     #expect(effects("a\u{1d}qb") == [.toGuest([0x61]), .command(.quit), .toGuest([0x62])])
   }
 

@@ -8,9 +8,12 @@ package struct PCShape: Codable, Sendable, Equatable {
   package var model: String
   package var romSize: UInt64
   package var debugExitPort: UInt16?
+  /// Ticks of the time-stamp counter in a second; `nil` in machines saved before it could be chosen.
+  package var tscFrequency: UInt64?
 
   package static let schema = "pc-shape/1"
   package static let maximumProcessors = 64
+  package static let tscFrequencies: ClosedRange<UInt64> = 10_000_000...10_000_000_000
 
   /// Checks what the user asks for.
   package init(_ configuration: VMConfiguration) throws(ConfigurationError) {
@@ -18,6 +21,7 @@ package struct PCShape: Codable, Sendable, Equatable {
     memory = configuration.memory.bytes
     model = configuration.model.name
     debugExitPort = configuration.debugExitPort
+    tscFrequency = configuration.model.tscFrequency
     romSize = if case .rom(let bytes) = configuration.boot { UInt64(bytes.count) } else { 0 }
     if let problem { throw problem }
   }
@@ -44,12 +48,18 @@ package struct PCShape: Codable, Sendable, Equatable {
     if X86.CPUModel.all.allSatisfy({ $0.name != model }) {
       return ConfigurationError("--cpu \(model)", "There is no such processor model.")
     }
+    if let tscFrequency, !Self.tscFrequencies.contains(tscFrequency) {
+      return ConfigurationError(
+        "A time-stamp counter of \(tscFrequency) Hz", "A machine's counts at 10 MHz to 10 GHz.")
+    }
     return nil
   }
 
   package var map: PCAddressMap { PCAddressMap(memory: memory, romSize: romSize) }
 
   package var processorModel: X86.CPUModel {
-    X86.CPUModel.all.first { $0.name == model } ?? .x86_64v2
+    var processor = X86.CPUModel.all.first { $0.name == model } ?? .x86_64v2
+    if let tscFrequency { processor.tscFrequency = tscFrequency }
+    return processor
   }
 }

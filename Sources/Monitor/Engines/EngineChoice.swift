@@ -1,0 +1,25 @@
+/// Which engine the user asks for.
+package enum EngineChoice: Sendable, Equatable, CaseIterable {
+  /// KVM where it runs all of a guest natively; elsewhere our own processor.
+  case auto
+  /// KVM where it runs guests at all; elsewhere our own processor.
+  case autoAnyKVM
+  case kvm
+  case software
+
+  /// Whether Roost looks at the host to settle it.
+  package var isAutomatic: Bool { self == .auto || self == .autoAnyKVM }
+
+  /// Reads an engine's name; `software:interpreter` names the software engine's tier too.
+  package init(parsing text: String) throws(ConfigurationError) {
+    switch text {
+    case "auto": self = .auto
+    case "auto:any-kvm": self = .autoAnyKVM
+    case "kvm": self = .kvm
+    case "software", "software:interpreter": self = .software
+    default:
+      throw ConfigurationError(
+        text, "There is no such engine: write auto, auto:any-kvm, kvm or software.")
+    }
+  }
+}
