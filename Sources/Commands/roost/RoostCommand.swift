@@ -5,9 +5,9 @@ import ArgumentParser
 struct RoostCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "roost",
-    abstract: "Runs virtual machines on a processor of its own.",
+    abstract: "Runs virtual machines, on KVM or on a processor of its own.",
     version: "roost 0.1.0",
-    subcommands: [RunCommand.self, VersionCommand.self])
+    subcommands: [RunCommand.self, DoctorCommand.self, VersionCommand.self])
 }
 
 struct VersionCommand: ParsableCommand {
