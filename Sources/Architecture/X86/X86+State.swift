@@ -139,6 +139,7 @@ extension X86 {
   }
 
   /// An event on its way into its handler: what a VMCS keeps as IDT-vectoring information (SDM Vol. 3C §24.9.3).
+  /// The handler is to return to the state's `rip`, also from an INT n.
   package struct InjectedEvent: Codable, Sendable, Equatable {
     package enum Kind: String, Codable, Sendable {
       case external, nmi, exception

@@ -55,6 +55,23 @@ extension Core {
     if event.vector == X86.Exception.nmi, event.source == .hardware { nmiBlocked = true }
   }
 
+  /// Delivers what a restored state had taken and not delivered yet: SDM Vol. 3C §26.6 "Event Injection".
+  ///
+  /// - Returns: `false` after a triple fault.
+  func deliverInjected() -> Bool {
+    guard let event = injected, activity == .active || activity == .halted else { return true }
+    injected = nil
+    activity = .active
+    cpu.pointee.interrupt_shadow = 0
+    let code = event.errorCode.map { UInt64($0) }
+    switch event.kind {
+    case .external: return deliver(Event(vector: event.vector, source: .hardware))
+    case .nmi: return deliver(Event(vector: X86.Exception.nmi, source: .hardware))
+    case .exception: return deliver(Event(vector: event.vector, source: .exception, code: code))
+    case .software: return deliver(Event(vector: event.vector, source: .software))
+    }
+  }
+
   /// An interrupt by instruction, whose fault is that instruction's.
   func deliverSoftware(_ vector: UInt8) throws(Fault) {
     try deliverOnce(Event(vector: vector, source: .software, code: nil))

@@ -1,3 +1,4 @@
+import ArchitectureX86
 import Board
 import CProcessor
 
@@ -27,13 +28,15 @@ extension Core {
     return conclude(isTraced: isTraced)
   }
 
-  /// As `runAlone`, on a core that is not in `run`.
+  /// As `runAlone`, on a core that is not in `run`, after what a restored state left on its way. A processor
+  /// that is not active runs nothing.
   func runAlone(_ buses: inout Buses, repetitions: Int) -> Bool {
     withUnsafeMutablePointer(to: &buses) { pointer in
       self.buses = pointer
       enterVectorState(cpu)
       defer { leaveVectorState(cpu) }
-      return runAlone(repetitions: repetitions)
+      guard deliverInjected() else { return false }
+      return activity != .active || runAlone(repetitions: repetitions)
     }
   }
 }

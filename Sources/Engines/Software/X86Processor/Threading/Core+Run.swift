@@ -24,7 +24,7 @@ extension Core {
       self.buses = pointer
       enterVectorState(cpu)
       defer { leaveVectorState(cpu) }
-      return loop()
+      return deliverInjected() ? loop() : .tripleFault(.zero)
     }
   }
 

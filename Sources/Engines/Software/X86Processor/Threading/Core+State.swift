@@ -13,6 +13,7 @@ extension Core {
     events.interruptShadow = cpu.pointee.interrupt_shadow != 0
     events.nmiPending = apic.isNMIPending
     events.nmiBlocked = nmiBlocked
+    events.injected = injected
     return X86.State(
       registers: (0..<16).map { cpu.get(UInt8($0 * 8)) },
       rip: codeOffset(cpu.pointee.rip), rflags: cpu.rflags,
@@ -115,11 +116,11 @@ extension Core {
     cpu.pointee.ldtr_selector = state.ldtr.selector
     cpu.pointee.ldtr_base = state.ldtr.base
     cpu.pointee.ldtr_limit = state.ldtr.limit
-    cpu.pointee.ldtr_attributes = state.ldtr.attributes
+    cpu.pointee.ldtr_attributes = state.ldtr.attributes & 0x1_f0ff
     cpu.pointee.tr_selector = state.tr.selector
     cpu.pointee.tr_base = state.tr.base
     cpu.pointee.tr_limit = state.tr.limit
-    cpu.pointee.tr_attributes = state.tr.attributes
+    cpu.pointee.tr_attributes = state.tr.attributes & 0x1_f0ff
     cpu.pointee.gdtr_base = state.gdtr.base
     cpu.pointee.gdtr_limit = UInt32(state.gdtr.limit)
     cpu.pointee.idtr_base = state.idtr.base
@@ -151,6 +152,7 @@ extension Core {
     setTSCOffset(state.tsc &- clock.now.nanoseconds)
     activity = state.activity
     nmiBlocked = state.events.nmiBlocked
+    injected = state.events.injected
     cpu.pointee.interrupt_shadow = state.events.interruptShadow ? 1 : 0
     cpu.pointee.privilege = privilege(of: state)
     modeChanged()

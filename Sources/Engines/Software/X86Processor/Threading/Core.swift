@@ -61,6 +61,8 @@ package final class Core: @unchecked Sendable {
   var tscOffset: UInt64 = 0
   var tscAdjust: UInt64 = 0
   var activity = X86.Activity.waitForSIPI
+  /// An event of a restored state that is still to enter its handler.
+  var injected: X86.InjectedEvent?
   /// The A20 line: with it low, bit 20 of every physical address is zero.
   var a20Mask: UInt64 = .max
   let physicalAddressBits: UInt32
@@ -181,6 +183,7 @@ extension Core {
   func modeChanged() {
     let attributes = cpu.attributes(1)
     let isLong = cpu.isLongModeActive && attributes & 0x2000 != 0
+    injected = nil
     cpu.pointee.code_mode = isLong ? 2 : attributes & 0x4000 != 0 ? 1 : 0
     cpu.pointee.address_mask = isLong ? .max : 0xffff_ffff
     if isLong {

@@ -55,7 +55,8 @@ package final class InstructionEmulator {
   /// No interrupt, NMI or INIT is taken, whatever waits in `state`: that is the other engine's affair. A trap by
   /// TF is part of the instruction and is delivered. A repeated string instruction may end early, after some
   /// thousands of elements, with `rip` still at it: the next call, or the other engine, goes on with it. A
-  /// processor that is not active executes nothing.
+  /// processor that is not active executes nothing. What `events.injected` names enters its handler first; the
+  /// instruction is then the handler's first.
   ///
   /// - Parameters:
   ///   - state: with `apic` set: `nil` means one as firmware leaves it.
@@ -65,8 +66,7 @@ package final class InstructionEmulator {
     try core.restore(state)
     core.hasWrittenAPIC = false
     core.fetched.count = 0
-    let isUp =
-      core.activity != .active || core.runAlone(&buses, repetitions: Self.repetitions)
+    let isUp = core.runAlone(&buses, repetitions: Self.repetitions)
     let outgoing = localAPIC.takeOutgoing()
     var after = core.state
     if !core.hasWrittenAPIC, let before = state.apic { after.apic = before }
