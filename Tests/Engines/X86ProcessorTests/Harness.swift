@@ -55,13 +55,14 @@ final class TestMachine {
   var buses: Buses
   private var nextTable = Place.pageTables
 
-  init() {
+  init(tscFrequency: UInt64 = 1_000_000_000) {
     memory = try! GuestMemory([.init(start: GPA(0), count: 16 << 20)])
     apics = LocalAPICs(
-      processors: 1, clock: clock, loop: loop, tscFrequency: 1_000_000_000,
+      processors: 1, clock: clock, loop: loop, tscFrequency: tscFrequency,
       attention: surroundings)
-    core = Core(
-      index: 0, memory: memory, apic: apics[0], model: .x86_64v2, clock: clock)
+    var model = X86.CPUModel.x86_64v2
+    model.tscFrequency = tscFrequency
+    core = Core(index: 0, memory: memory, apic: apics[0], model: model, clock: clock)
     buses = Buses(ports: ports, registers: deviceRegisters)
     watchdog = Watchdog(core)
     surroundings.core = core

@@ -149,7 +149,7 @@ extension Core {
     state.xsave.withUnsafeBytes { loadExtendedState(cpu, from: $0) }
     // A saved APIC has the whole priority; CR8 is its upper half.
     if state.apic == nil { apic.taskPriority = UInt8(truncatingIfNeeded: state.cr8 & 15) }
-    setTSCOffset(state.tsc &- clock.now.nanoseconds)
+    setTSCOffset(state.tsc &- ticksNow)
     activity = state.activity
     nmiBlocked = state.events.nmiBlocked
     injected = state.events.injected

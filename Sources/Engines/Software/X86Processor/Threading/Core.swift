@@ -70,6 +70,9 @@ package final class Core: @unchecked Sendable {
   package let statistics = Statistics()
 
   /// - Parameter keepsCode: whether it will ever be asked to `run`, and keep code decoded.
+  /// What the time-stamp counter counts, from `tscOffset` on.
+  let ticks: Oscillator
+  private let ticksAreNanoseconds: Bool
   package init(
     index: Int, memory: GuestMemory, apic: LocalAPIC, model: X86.CPUModel, clock: any VMClock,
     keepsCode: Bool = true
@@ -94,6 +97,8 @@ package final class Core: @unchecked Sendable {
       capacity: Int(X86_JUMP_ENTRIES))
     jumps.initialize(
       repeating: x86_jump_entry(rip: 0, key: 0, op: nil),
+    ticks = Oscillator(frequency: model.tscFrequency)
+    ticksAreNanoseconds = model.tscFrequency == 1_000_000_000
       count: Int(X86_JUMP_ENTRIES))
     cpu.pointee.jumps = jumps
     cpu.pointee.tlb = tlb.supervisor
@@ -125,7 +130,7 @@ extension Core {
     cpu.pointee.misc_enable = 1
     cpu.pointee.xcr0 = 1
     keptMSRs = X86.KeptMSRs()
-    tscOffset = 0 &- clock.now.nanoseconds
+    tscOffset = 0 &- ticksNow
     tscAdjust = 0
     apic.tscOffset = tscOffset
     resetVectorState(cpu)
@@ -239,9 +244,12 @@ extension Core {
   }
 
   /// The time-stamp counter.
-  var timeStampCounter: UInt64 {
-    // One tick a nanosecond: `X86.CPUModel.tscFrequency` is 10⁹ for every model.
-    clock.now.nanoseconds &+ tscOffset
+  var timeStampCounter: UInt64 { ticksNow &+ tscOffset }
+
+  /// Ticks since power-on, of which the local APIC's deadline timer knows too.
+  var ticksNow: UInt64 {
+    let now = clock.now
+    return ticksAreNanoseconds ? now.nanoseconds : ticks.ticks(at: now)
   }
 
   // MARK: - Accesses that the processor makes of its own accord
