@@ -31,9 +31,12 @@ final class SoftwareProcessor: VirtualProcessor {
   }
 
   func setDebugStops(_ stops: DebugStops) throws(EngineError) {
-    guard stops == DebugStops() else {
-      throw EngineError("the software engine cannot stop for a debugger")
+    guard stops.breakpoints.count <= DebugStops.maximumBreakpoints else {
+      throw EngineError(
+        "a processor has \(DebugStops.maximumBreakpoints) breakpoints, not \(stops.breakpoints.count)"
+      )
     }
+    core.setDebugStops(stops)
   }
 
   private func check(_ vtl: VTL) throws(EngineError) {

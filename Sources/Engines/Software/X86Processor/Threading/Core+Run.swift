@@ -43,6 +43,10 @@ extension Core {
         continue
       }
       // Behind STI and MOV SS what is pending waits for one instruction.
+      if _slowPath(isDebugged) {
+        if let exit = runDebugged() { return exit }
+        continue
+      }
       let isShadowed = cpu.pointee.interrupt_shadow != 0 && !pending.isEmpty
       if _slowPath(isShadowed || isTraced) {
         guard runAlone() else { return .tripleFault(.zero) }
@@ -56,6 +60,27 @@ extension Core {
   }
 
   /// Whether a single-step trap follows every instruction.
+  /// Carries out one instruction, unless a debugger wants to stop before it; the answer is why `run` is to return.
+  private func runDebugged() -> Exit? {
+    let rip = cpu.pointee.rip
+    if debugStops.breakpoints.contains(rip), rip != passedBreakpoint {
+      passedBreakpoint = rip
+      return .debug
+    }
+    passedBreakpoint = nil
+    guard runAlone() else { return .tripleFault(.zero) }
+    guard debugStops.step else { return nil }
+    passedBreakpoint = cpu.pointee.rip
+    return .debug
+  }
+
+  /// Sets where `run` is to stop for a debugger. The guest's own means of debugging are not used for it.
+  package func setDebugStops(_ stops: DebugStops) {
+    debugStops = stops
+    isDebugged = stops != DebugStops()
+    passedBreakpoint = cpu.pointee.rip
+  }
+
   var isTraced: Bool { cpu.pointee.system_flags & X86.Flags.trap != 0 }
 
   /// What follows after threaded code was left; `false` after a triple fault.

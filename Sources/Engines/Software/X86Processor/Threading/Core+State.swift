@@ -158,6 +158,7 @@ extension Core {
     modeChanged()
     flushTranslations(global: true)
     setOffset(state.rip)
+    passedBreakpoint = cpu.pointee.rip
   }
 
   /// The privilege level: the DPL of SS, as a VMCS has it, but 0 in real mode.

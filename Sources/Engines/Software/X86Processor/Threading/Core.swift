@@ -1,6 +1,7 @@
 package import ArchitectureX86
 import Board
 import CProcessor
+import Execution
 import Glibc
 package import InterruptControllers
 package import Memory
@@ -63,6 +64,10 @@ package final class Core: @unchecked Sendable {
   var activity = X86.Activity.waitForSIPI
   /// An event of a restored state that is still to enter its handler.
   var injected: X86.InjectedEvent?
+  /// What a debugger asked for, and the address at which it has seen the core stand: the instruction there may run.
+  var debugStops = DebugStops()
+  var isDebugged = false
+  var passedBreakpoint: UInt64?
   /// The A20 line: with it low, bit 20 of every physical address is zero.
   var a20Mask: UInt64 = .max
   let physicalAddressBits: UInt32
