@@ -14,6 +14,7 @@ public final class WatchedLines: @unchecked Sendable {
   // `watcher` is set while nothing runs.
   @usableFromInline let words: UnsafeMutablePointer<Atomic<UInt64>>
   private let pages: Int
+  private let announced = Atomic<UInt64>(0)
   /// Who is told of changes; set while no processor runs.
   package var watcher: (any MemoryWatcher)?
 
@@ -40,8 +41,14 @@ public final class WatchedLines: @unchecked Sendable {
   /// Watches more lines. Answers whether the page had none before: then processors that may write it
   /// without being asked must lose that right.
   package func watch(_ lines: UInt64, page: Int) -> Bool {
-    (words + page).pointee.bitwiseOr(lines, ordering: .sequentiallyConsistent).oldValue == 0
+    announced.add(1, ordering: .sequentiallyConsistent)
+    let old = (words + page).pointee.bitwiseOr(lines, ordering: .sequentiallyConsistent).oldValue
+    if old != 0 { announced.subtract(1, ordering: .sequentiallyConsistent) }
+    return old == 0
   }
+
+  /// How often `watch` has answered `true`, counted before anything is watched. For a moment it may be more.
+  package var announcements: UInt64 { announced.load(ordering: .sequentiallyConsistent) }
 
   /// Unwatches a page. Answers whether it had watched lines.
   package func unwatch(page: Int) -> Bool {

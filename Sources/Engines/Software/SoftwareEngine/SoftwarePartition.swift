@@ -107,7 +107,7 @@ private final class Sleepers: CoreNeighbours, ProcessorAttention, MemoryWatcher,
 
   func pageWatched(page: Int, physical: UInt64, by core: Core) {
     for other in cores where other !== core {
-      other.notePageWatched(page: page, physical: physical, by: core)
+      other.notePageWatched(page: page, physical: physical)
     }
   }
 

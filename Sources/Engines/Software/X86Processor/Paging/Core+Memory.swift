@@ -163,6 +163,7 @@ extension Core {
   private func grantWrites(_ entry: UnsafeMutablePointer<x86_tlb_entry>) {
     guard entry.pointee.write_tag & pageMask != 0,
       entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
+    if tlb.dropsGrants(fill: linear, user: user) { noteLostGrants() }
       entry.pointee.physical & UInt64(X86_TLB_DEVICE) == 0,
       let page = memory.hostPage(holding: GPA(entry.pointee.physical & ~pageMask)),
       page.isWritable, memory.watchedLines.watched(page: page.index) == 0

@@ -30,10 +30,19 @@ struct TLB: ~Copyable {
     isUser ? user : supervisor
   }
 
+  /// Whether taking in a translation would drop one that lets writes pass without being asked.
+  func dropsGrants(fill linear: UInt64, user isUser: Bool) -> Bool {
+    supervisor[Self.index(linear, isUser)].write_tag & pageMask == 0
+      || filledCount == 2 * Self.entries
+  }
+
+  private static func index(_ linear: UInt64, _ isUser: Bool) -> Int {
+    Int(truncatingIfNeeded: linear >> 12) & (entries - 1) + (isUser ? entries : 0)
+  }
+
   /// Takes in a translation. Tags have bits below the page where the fast path must not serve.
   mutating func fill(_ linear: UInt64, user isUser: Bool, _ entry: x86_tlb_entry) {
-    let index =
-      Int(truncatingIfNeeded: linear >> 12) & (Self.entries - 1) + (isUser ? Self.entries : 0)
+    let index = Self.index(linear, isUser)
     supervisor[index] = entry
     if entry.physical & UInt64(X86_TLB_LARGE) != 0 { noteLargePage(linear) }
     guard entry.physical & UInt64(X86_TLB_GLOBAL) == 0 else { return }

@@ -187,6 +187,7 @@ extension Core {
     let lines = WatchedLines.lines(from: first, through: last)
     guard memory.watchedLines.watched(page: page) & lines != lines else { return }
     if memory.watchedLines.watch(lines, page: page) {
+      heardAnnouncements &+= 1
       tlb.revokeWrites(toPhysical: physical)
       neighbours?.pageWatched(page: page, physical: physical, by: self)
     }

@@ -4,6 +4,7 @@ package import Board
 import CProcessor
 package import Execution
 import InterruptControllers
+import Memory
 
 /// Bits of `x86_cpu.attention`: why threaded code should return to the loop.
 enum Attention {
@@ -158,7 +159,7 @@ extension Core {
   /// What another core, or a device, asks for.
   enum Message {
     /// Code of a page is being decoded for the first time: it must not be written without being asked.
-    case pageWatched(page: Int, physical: UInt64, by: Core)
+    case pageWatched(page: Int, physical: UInt64)
     case codeChanged(page: Int)
     case revokeAllWrites
   }
@@ -177,14 +178,21 @@ extension Core {
     }
     for message in received {
       switch message {
-      case .pageWatched(let page, let physical, let core):
-        // What this core wrote before it read this may be missing from what the other decoded.
-        if tlb.revokeWrites(toPhysical: physical) { core.post(.codeChanged(page: page)) }
+      case .pageWatched(let page, let physical):
+        heardAnnouncements &+= 1
+        // What this core wrote before it read this may be missing from what others decoded: the page counts
+        // as written now.
+        if tlb.revokeWrites(toPhysical: physical) || hasLostGrants {
+          memory.watchedLines.noteWrite(page: page, from: 0, through: Int(pageMask))
+        }
       case .codeChanged(let page): dropCode(page: page)
-      case .revokeAllWrites: tlb.revokeWrites(toPhysical: nil)
+      case .revokeAllWrites:
+        noteLostGrants()
+        tlb.revokeWrites(toPhysical: nil)
       }
     }
     if needsCacheReset {
+    if heardAnnouncements == memory.watchedLines.announcements { hasLostGrants = false }
       needsCacheReset = false
       statistics.cacheResets.increment()
       code.dropAll()
@@ -193,8 +201,20 @@ extension Core {
   }
 
   /// Another core keeps code decoded from a page. From any thread.
-  package func notePageWatched(page: Int, physical: UInt64, by core: Core) {
-    post(.pageWatched(page: page, physical: physical, by: core))
+  /// To be called before translations go away that let writes pass without being asked.
+  ///
+  /// A core that begins to watch a page announces that, then reads the page, while this one may still write to it
+  /// unasked. Once this one hears of it, it finds by its translation that it may have written. If the translation
+  /// is gone by then, this finds out: either no announcement is on its way, and whoever announces one from here
+  /// on reads what was written; or one is, and then pages count as written until all have been heard.
+  func noteLostGrants() {
+    // What was written must be out before the announcements are looked at.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    if heardAnnouncements != memory.watchedLines.announcements { hasLostGrants = true }
+  }
+
+  package func notePageWatched(page: Int, physical: UInt64) {
+    post(.pageWatched(page: page, physical: physical))
   }
 
   /// Watched lines of a page were written. From any thread: on the core's own the code is dropped at once,

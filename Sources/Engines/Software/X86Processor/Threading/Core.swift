@@ -55,6 +55,10 @@ package final class Core: @unchecked Sendable {
   var fetched = InstructionBytes()
   var needsCacheReset = false
 
+  /// How many pages this core knows to be watched since it was made, and whether translations may have gone
+  /// away by which it wrote to others: see `noteLostGrants`.
+  var heardAnnouncements: UInt64
+  var hasLostGrants = false
   var nmiBlocked = false
   var keptMSRs = X86.KeptMSRs()
   /// Whether the guest wrote to the local APIC: asked and cleared by `InstructionEmulator`.
@@ -99,6 +103,7 @@ package final class Core: @unchecked Sendable {
     codePages.initialize(repeating: .empty, count: CodePageEntry.count)
     buses = UnsafeMutablePointer<Buses>.allocate(capacity: 1)
     let jumps = UnsafeMutablePointer<x86_jump_entry>.allocate(
+    heardAnnouncements = memory.watchedLines.announcements
       capacity: Int(X86_JUMP_ENTRIES))
     jumps.initialize(
       repeating: x86_jump_entry(rip: 0, key: 0, op: nil),
@@ -227,6 +232,7 @@ extension Core {
       tlb.flushAll()
       forgetCodeAddresses()
     } else {
+    noteLostGrants()
       tlb.flushNonGlobal()
       codeGeneration += 1
       updateCodeKeys()
@@ -239,6 +245,7 @@ extension Core {
     let entry = CodePageEntry.slot(codePages, linear)
     if entry.pointee.linear == linear & ~pageMask { entry.pointee = .empty }
   }
+    noteLostGrants()
 
   /// Makes every jump entry look its code up again.
   func forgetCodeAddresses() {

@@ -1,0 +1,115 @@
+import ArchitectureX86
+import CProcessor
+import Kit
+import InterruptControllers
+import Memory
+import Testing
+
+@testable import X86Processor
+
+/// What a core wrote while another began to keep code decoded from the same page.
+@Suite struct WatchedCodeTests {
+  private typealias Place = TestMachine.Place
+  private static let routine = Place.data + 0x2000
+
+  private let machine = TestMachine()
+  private let writer: Core
+  private let neighbours: Neighbours
+  private let apics: LocalAPICs
+
+  init() throws {
+    let neighbours = Neighbours()
+    apics = LocalAPICs(
+      processors: 1, clock: machine.clock, loop: ManualLoop(), tscFrequency: 1_000_000_000,
+      attention: neighbours)
+    writer = Core(
+      index: 0, memory: machine.memory, apic: apics[0], model: .x86_64v2, clock: machine.clock)
+    neighbours.cores = [machine.core, writer]
+    self.neighbours = neighbours
+    machine.core.neighbours = neighbours
+    writer.neighbours = neighbours
+    machine.memory.watchedLines.watcher = neighbours
+
+    machine.write([0xb0, 1, 0xf4], at: Self.routine)  // mov al, 1; hlt
+    machine.write([0xc6, 0x43, 1, 0, 0xf4], at: Place.code)  // mov byte ptr [rbx + 1], 0; hlt
+    var state = machine.core.state
+    state.rip = Place.code
+    state.activity = .active
+    state.registers[3] = Place.data  // elsewhere on another page of the same kind
+    try writer.restore(state)
+  }
+
+  private func runRoutine() -> UInt64 {
+    machine.run(from: Self.routine)
+    return machine.cpu.rax & 0xff
+  }
+
+  private func runWriter(rbx: UInt64) {
+    writer.cpu.rbx = rbx
+    writer.cpu.pointee.rip = Place.code
+    writer.activity = .active
+    _ = writer.run(&machine.buses)
+  }
+
+  /// The writer gets the right to write the routine's page unasked, then the routine is decoded, then the writer
+  /// writes: all before it hears of that.
+  private func writeUnasked() {
+    runWriter(rbx: Self.routine + 0x100)
+    #expect(writer.directPointer(Self.routine, write: true) != nil)
+    #expect(runRoutine() == 1)
+    #expect(machine.memory.watchedLines.watched(page: Int(Self.routine >> 12)) != 0)
+    machine.host(Self.routine).storeBytes(of: 2, toByteOffset: 1, as: UInt8.self)
+  }
+
+  @Test func `it is found by its translation`() {
+    writeUnasked()
+    runWriter(rbx: Place.data)
+    #expect(runRoutine() == 2)
+  }
+
+  @Test(arguments: [true, false])
+  func `it is found after the translation is gone`(_ global: Bool) {
+    writeUnasked()
+    writer.flushTranslations(global: global)
+    runWriter(rbx: Place.data)
+    #expect(runRoutine() == 2)
+    #expect(!writer.hasLostGrants)
+  }
+
+  @Test func `it is found after the translation made room for another`() {
+    writeUnasked()
+    machine.map(Self.routine + 0x40_0000, to: Place.data)
+    _ = writer.translate(Self.routine + 0x40_0000, write: false)
+    #expect(writer.hasLostGrants)
+    runWriter(rbx: Place.data)
+    #expect(runRoutine() == 2)
+  }
+
+  @Test func `nothing is lost while no core announces`() {
+    runWriter(rbx: Self.routine + 0x100)
+    writer.flushTranslations(global: true)
+    #expect(!writer.hasLostGrants)
+    #expect(runRoutine() == 1)
+    let drops = machine.core.statistics.droppedPages.current
+    runWriter(rbx: Place.data)
+    #expect(runRoutine() == 1)
+    #expect(machine.core.statistics.droppedPages.current == drops)
+  }
+
+  /// Two cores on one thread.
+  private final class Neighbours: CoreNeighbours, ProcessorAttention, MemoryWatcher,
+    @unchecked Sendable
+  {
+    // Sendable although `cores` varies: one thread only uses it.
+    var cores: [Core] = []
+    func pageWatched(page: Int, physical: UInt64, by core: Core) {
+      for other in cores where other !== core {
+        other.notePageWatched(page: page, physical: physical)
+      }
+    }
+    func sleep(_ core: Core) { core.kick() }
+    func wake(_ core: Core) {}
+    func attend(_ processor: Int) {}
+    func watchedLinesChanged(page: Int) { for core in cores { core.noteCodeChanged(page: page) } }
+  }
+}
