@@ -11,11 +11,12 @@ import X86Processor
 final class SoftwarePartition: Partition, @unchecked Sendable {
   typealias ISA = X86
 
-  // Sendable although `memory` and `cores` vary: both are set before any processor is bound and never again.
+  // Sendable although `memory`, `rights` and `cores` vary: they are set before any processor is bound and never again.
   private let plan: PartitionPlan<X86>
   private let apics: LocalAPICs
   private let sleepers: Sleepers
   private var memory: GuestMemory?
+  private var rights: PageRights?
   private var cores: [Core] = []
   private let bound = Mutex<Set<Int>>([])
 
@@ -30,10 +31,13 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
 
   func map(_ memory: GuestMemory) throws(EngineError) {
     guard self.memory == nil else { throw EngineError("the guest's memory was mapped twice") }
+    let rights = PageRights(memory)
     self.memory = memory
+    self.rights = rights
     cores = (0..<plan.processors).map { index in
       Core(
-        index: index, memory: memory, apic: apics[index], model: plan.model, clock: plan.clock)
+        index: index, memory: memory, rights: rights, apic: apics[index], model: plan.model,
+        clock: plan.clock)
     }
     sleepers.connect(cores)
     for core in cores { core.neighbours = sleepers }
@@ -41,9 +45,9 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
   }
 
   func permit(_ access: MemoryAccess, in range: GPARange) throws(EngineError) {
-    guard access == .full else {
-      throw EngineError("the software engine cannot take memory away from its processors")
-    }
+    guard let rights else { throw EngineError("no memory was mapped yet") }
+    let pages = try rights.set(access, in: range)
+    for core in cores { core.noteRightsChanged(pages: pages) }
   }
 
   func bindProcessor(_ index: Int) throws(EngineError) -> any VirtualProcessor<X86> {

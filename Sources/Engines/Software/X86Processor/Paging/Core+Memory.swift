@@ -60,18 +60,25 @@ extension Core {
       deviceWrite(value, physical, AccessWidth(rawValue: UInt8(size))!)
       return true
     }
-    guard let page = memory.hostPage(holding: GPA(physical)), page.isWritable else {
-      return true  // a write to ROM is lost
-    }
-    let host = page.base + Int(truncatingIfNeeded: physical & pageMask)
-    switch size {
-    case 1: host.storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
-    case 2: host.storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
-    case 4: host.storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
-    default: host.storeBytes(of: value, as: UInt64.self)
-    }
-    noteWrite(page: page.index, from: Int(linear & pageMask), count: size)
+    store(value, size, atPhysical: physical)
     return true
+  }
+
+  /// Writes inside one page that is not the local APIC's.
+  func store(_ value: UInt64, _ size: Int, atPhysical physical: UInt64) {
+    switch destination(ofWriteTo: physical) {
+    case .memory(let page):
+      let host = page.base + Int(truncatingIfNeeded: physical & pageMask)
+      switch size {
+      case 1: host.storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
+      case 2: host.storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
+      case 4: host.storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
+      default: host.storeBytes(of: value, as: UInt64.self)
+      }
+      noteWrite(page: page.index, from: Int(physical & pageMask), count: size)
+    case .registers: deviceWrite(value, physical, AccessWidth(rawValue: UInt8(size))!)
+    case .nowhere: break
+    }
   }
 
   /// Reads across two pages of memory, `first` bytes from the first; `nil` where that is not possible.
@@ -149,13 +156,14 @@ extension Core {
     if found.large { bits |= UInt64(X86_TLB_LARGE) }
     var entry = x86_tlb_entry(
       read_tag: page, write_tag: page | 1, addend: 0, physical: physicalPage | bits)
-    let host = memory.hostPage(holding: GPA(physicalPage))
+    let host = reachablePage(physicalPage)
     if let host, !isAPICPage(physicalPage) {
       entry.addend = UInt64(UInt(bitPattern: host.base)) &- page
     } else {
       entry.physical |= UInt64(X86_TLB_DEVICE)
       entry.read_tag = page | 1
     }
+    if tlb.dropsGrants(fill: linear, user: user) { noteLostGrants() }
     tlb.fill(linear, user: user, entry)
   }
 
@@ -163,10 +171,9 @@ extension Core {
   private func grantWrites(_ entry: UnsafeMutablePointer<x86_tlb_entry>) {
     guard entry.pointee.write_tag & pageMask != 0,
       entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
-    if tlb.dropsGrants(fill: linear, user: user) { noteLostGrants() }
       entry.pointee.physical & UInt64(X86_TLB_DEVICE) == 0,
-      let page = memory.hostPage(holding: GPA(entry.pointee.physical & ~pageMask)),
-      page.isWritable, memory.watchedLines.watched(page: page.index) == 0
+      case .memory(let page) = destination(ofWriteTo: entry.pointee.physical & ~pageMask),
+      memory.watchedLines.watched(page: page.index) == 0
     else { return }
     memory.dirtyPages.mark(page.index)
     entry.pointee.write_tag = entry.pointee.read_tag & ~pageMask

@@ -89,7 +89,9 @@ extension Core {
       }
       let isLeaf = level == 0 || (entry & Entry.large != 0 && !isPAERoot)
       if !isLeaf {
-        guard isPAERoot || mark(slot, UInt64.self, entry, Entry.accessed) else { return nil }
+        guard isPAERoot || mark(address, slot, UInt64.self, entry, Entry.accessed) else {
+          return nil
+        }
         table = entry & 0x000f_ffff_ffff_f000
         level -= 1
         continue
@@ -101,7 +103,7 @@ extension Core {
       }
       try check(access, permissions: permissions, noExecute: noExecute)
       let marks = access.write ? Entry.accessed | Entry.dirty : Entry.accessed
-      guard mark(slot, UInt64.self, entry, marks) else { return nil }
+      guard mark(address, slot, UInt64.self, entry, marks) else { return nil }
       return Translation(
         physical: ((entry & 0x000f_ffff_ffff_f000 & ~pageBits) | linear & pageBits) & a20Mask,
         writable: mayWrite(access, permissions),
@@ -122,9 +124,9 @@ extension Core {
     let marks = access.write ? Entry.accessed | Entry.dirty : Entry.accessed
     if outerEntry & Entry.large != 0, cpu.pointee.cr4 & X86.CR4.pageSizeExtensions != 0 {
       try check(access, permissions: outerEntry, noExecute: false)
-      guard mark(outer, UInt32.self, UInt32(truncatingIfNeeded: outerEntry), UInt32(marks)) else {
-        return nil
-      }
+      guard
+        mark(directory, outer, UInt32.self, UInt32(truncatingIfNeeded: outerEntry), UInt32(marks))
+      else { return nil }
       // PSE-36: bits 13 to 20 are the address' bits 32 to 39.
       let base = outerEntry & 0xffc0_0000 | (outerEntry &>> 13 & 0xff) &<< 32
       return Translation(
@@ -134,7 +136,9 @@ extension Core {
         dirty: access.write || outerEntry & Entry.dirty != 0)
     }
     guard
-      mark(outer, UInt32.self, UInt32(truncatingIfNeeded: outerEntry), UInt32(Entry.accessed))
+      mark(
+        directory, outer, UInt32.self, UInt32(truncatingIfNeeded: outerEntry),
+        UInt32(Entry.accessed))
     else { return nil }
     let address = outerEntry & 0xffff_f000 &+ (linear &>> 12 & 0x3ff) &* 4
     guard let slot = pageTableEntry(address, 4) else { throw fault(access, present: false) }
@@ -142,7 +146,7 @@ extension Core {
     guard entry & Entry.present != 0 else { throw fault(access, present: false) }
     let permissions = entry & outerEntry
     try check(access, permissions: permissions, noExecute: false)
-    guard mark(slot, UInt32.self, UInt32(truncatingIfNeeded: entry), UInt32(marks)) else {
+    guard mark(address, slot, UInt32.self, UInt32(truncatingIfNeeded: entry), UInt32(marks)) else {
       return nil
     }
     return Translation(
@@ -155,17 +159,27 @@ extension Core {
   /// Where a page-table entry lies in the host; `nil` if it is not in memory.
   private func pageTableEntry(_ address: UInt64, _ size: UInt64) -> UnsafeMutableRawPointer? {
     let address = address & a20Mask
-    guard let page = memory.hostPage(holding: GPA(address)) else { return nil }
+    guard let page = reachablePage(address) else { return nil }
     return page.base + Int(truncatingIfNeeded: address & pageMask)
   }
 
   /// Sets accessed and dirty flags; `false` if the entry changed meanwhile.
   private func mark<T: Width>(
-    _ slot: UnsafeMutableRawPointer, _: T.Type, _ entry: T, _ bits: T
+    _ address: UInt64, _ slot: UnsafeMutableRawPointer, _: T.Type, _ entry: T, _ bits: T
   ) -> Bool {
     guard entry & bits != bits else { return true }
-    var expected = entry
-    return T.compareExchange(slot, &expected, entry | bits)
+    switch destination(ofWriteTo: address & a20Mask) {
+    case .memory(let page):
+      var expected = entry
+      guard T.compareExchange(slot, &expected, entry | bits) else { return false }
+      memory.dirtyPages.mark(page.index)
+    case .registers:
+      store(
+        UInt64(truncatingIfNeeded: entry | bits), MemoryLayout<T>.size,
+        atPhysical: address & a20Mask)
+    case .nowhere: break
+    }
+    return true
   }
 
   private func mayWrite(_ access: PageAccess, _ permissions: UInt64) -> Bool {

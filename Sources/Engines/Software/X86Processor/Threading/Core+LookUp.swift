@@ -60,7 +60,7 @@ extension Core {
     do throws(PageFault) {
       let found = try walk(rip, PageAccess(execute: true, user: isUser))
       let physical = found.physical & ~pageMask
-      guard let host = memory.hostPage(holding: GPA(physical)), !isAPICPage(physical) else {
+      guard let host = reachablePage(physical), !isAPICPage(physical) else {
         return CodePlace(physical: physical, page: nil, isGlobal: false)
       }
       if found.large { tlb.noteLargePage(linear) }
@@ -177,7 +177,7 @@ extension Core {
   private func codeByte(_ linear: UInt64) -> UInt8? {
     guard let place = codePlace(linear) else { return nil }
     let physical = place.physical | linear & pageMask
-    guard let page = memory.hostPage(holding: GPA(physical)), place.page != nil else {
+    guard let page = reachablePage(physical), place.page != nil else {
       return UInt8(truncatingIfNeeded: deviceRead(physical, .byte))
     }
     return page.base.load(fromByteOffset: Int(physical & pageMask), as: UInt8.self)

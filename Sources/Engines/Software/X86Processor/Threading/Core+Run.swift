@@ -43,11 +43,11 @@ extension Core {
         neighbours?.sleep(self)
         continue
       }
-      // Behind STI and MOV SS what is pending waits for one instruction.
       if _slowPath(isDebugged) {
         if let exit = runDebugged() { return exit }
         continue
       }
+      // Behind STI and MOV SS what is pending waits for one instruction.
       let isShadowed = cpu.pointee.interrupt_shadow != 0 && !pending.isEmpty
       if _slowPath(isShadowed || isTraced) {
         guard runAlone() else { return .tripleFault(.zero) }
@@ -60,7 +60,6 @@ extension Core {
     }
   }
 
-  /// Whether a single-step trap follows every instruction.
   /// Carries out one instruction, unless a debugger wants to stop before it; the answer is why `run` is to return.
   private func runDebugged() -> Exit? {
     let rip = cpu.pointee.rip
@@ -82,6 +81,7 @@ extension Core {
     passedBreakpoint = cpu.pointee.rip
   }
 
+  /// Whether a single-step trap follows every instruction.
   var isTraced: Bool { cpu.pointee.system_flags & X86.Flags.trap != 0 }
 
   /// What follows after threaded code was left; `false` after a triple fault.
@@ -162,6 +162,7 @@ extension Core {
     case pageWatched(page: Int, physical: UInt64)
     case codeChanged(page: Int)
     case revokeAllWrites
+    case rightsChanged(pages: Range<Int>)
   }
 
   /// Leaves a message; the core reads it at its next jump. From any thread.
@@ -189,10 +190,11 @@ extension Core {
       case .revokeAllWrites:
         noteLostGrants()
         tlb.revokeWrites(toPhysical: nil)
+      case .rightsChanged(let pages): forgetRights(to: pages)
       }
     }
-    if needsCacheReset {
     if heardAnnouncements == memory.watchedLines.announcements { hasLostGrants = false }
+    if needsCacheReset {
       needsCacheReset = false
       statistics.cacheResets.increment()
       code.dropAll()
@@ -200,7 +202,6 @@ extension Core {
     }
   }
 
-  /// Another core keeps code decoded from a page. From any thread.
   /// To be called before translations go away that let writes pass without being asked.
   ///
   /// A core that begins to watch a page announces that, then reads the page, while this one may still write to it
@@ -213,6 +214,7 @@ extension Core {
     if heardAnnouncements != memory.watchedLines.announcements { hasLostGrants = true }
   }
 
+  /// Another core keeps code decoded from a page. From any thread.
   package func notePageWatched(page: Int, physical: UInt64) {
     post(.pageWatched(page: page, physical: physical))
   }
@@ -221,6 +223,11 @@ extension Core {
   /// since the instruction that wrote may be followed by the one it wrote.
   package func noteCodeChanged(page: Int) {
     if isCurrent { dropCode(page: page) } else { post(.codeChanged(page: page)) }
+  }
+
+  /// The rights to pages changed. From any thread: on the core's own it heeds them at once.
+  package func noteRightsChanged(pages: Range<Int>) {
+    if isCurrent { forgetRights(to: pages) } else { post(.rightsChanged(pages: pages)) }
   }
 
   /// Writes are to be noticed again. From any thread.

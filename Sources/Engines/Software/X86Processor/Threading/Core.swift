@@ -28,6 +28,7 @@ package final class Core: @unchecked Sendable {
   package let index: Int
   let cpu: CPU
   let memory: GuestMemory
+  let rights: PageRights
   let apic: LocalAPIC
   let model: X86.CPUModel
   let clock: any VMClock
@@ -54,61 +55,64 @@ package final class Core: @unchecked Sendable {
   /// The bytes of the instruction that `decodeOne` last looked at.
   var fetched = InstructionBytes()
   var needsCacheReset = false
-
   /// How many pages this core knows to be watched since it was made, and whether translations may have gone
   /// away by which it wrote to others: see `noteLostGrants`.
   var heardAnnouncements: UInt64
   var hasLostGrants = false
+
   var nmiBlocked = false
-  var keptMSRs = X86.KeptMSRs()
-  /// Whether the guest wrote to the local APIC: asked and cleared by `InstructionEmulator`.
-  var hasWrittenAPIC = false
-  var tscOffset: UInt64 = 0
-  var tscAdjust: UInt64 = 0
-  var activity = X86.Activity.waitForSIPI
   /// An event of a restored state that is still to enter its handler.
   var injected: X86.InjectedEvent?
+  var keptMSRs = X86.KeptMSRs()
   /// What a debugger asked for, and the address at which it has seen the core stand: the instruction there may run.
   var debugStops = DebugStops()
   var isDebugged = false
   var passedBreakpoint: UInt64?
+  /// Whether the guest wrote to the local APIC: asked and cleared by `InstructionEmulator`.
+  var hasWrittenAPIC = false
+  /// What the time-stamp counter counts, from `tscOffset` on.
+  let ticks: Oscillator
+  private let ticksAreNanoseconds: Bool
+  var tscOffset: UInt64 = 0
+  var tscAdjust: UInt64 = 0
+  var activity = X86.Activity.waitForSIPI
   /// The A20 line: with it low, bit 20 of every physical address is zero.
   var a20Mask: UInt64 = .max
   let physicalAddressBits: UInt32
   let hasAVX: Bool
   package let statistics = Statistics()
 
-  /// - Parameter keepsCode: whether it will ever be asked to `run`, and keep code decoded.
-  /// What the time-stamp counter counts, from `tscOffset` on.
-  let ticks: Oscillator
-  private let ticksAreNanoseconds: Bool
+  /// - Parameters:
+  ///   - rights: `nil`: the core may reach all memory, always.
+  ///   - keepsCode: whether it will ever be asked to `run`, and keep code decoded.
   package init(
-    index: Int, memory: GuestMemory, apic: LocalAPIC, model: X86.CPUModel, clock: any VMClock,
-    keepsCode: Bool = true
+    index: Int, memory: GuestMemory, rights: PageRights? = nil, apic: LocalAPIC,
+    model: X86.CPUModel, clock: any VMClock, keepsCode: Bool = true
   ) {
     self.index = index
     self.memory = memory
+    self.rights = rights ?? PageRights(memory)
     self.apic = apic
     self.model = model
     self.clock = clock
     physicalAddressBits = model.physicalAddressBits
     hasAVX = model.features.hasAVX
+    ticks = Oscillator(frequency: model.tscFrequency)
+    ticksAreNanoseconds = model.tscFrequency == 1_000_000_000
     let raw = UnsafeMutableRawPointer.allocate(
       byteCount: MemoryLayout<x86_cpu>.size, alignment: 64)
     raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<x86_cpu>.size)
     cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
+    heardAnnouncements = memory.watchedLines.announcements
     straddling = .allocate(capacity: 4 * Translator.stepsPerInstruction)
     code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
     codePages = .allocate(capacity: CodePageEntry.count)
     codePages.initialize(repeating: .empty, count: CodePageEntry.count)
     buses = UnsafeMutablePointer<Buses>.allocate(capacity: 1)
     let jumps = UnsafeMutablePointer<x86_jump_entry>.allocate(
-    heardAnnouncements = memory.watchedLines.announcements
       capacity: Int(X86_JUMP_ENTRIES))
     jumps.initialize(
       repeating: x86_jump_entry(rip: 0, key: 0, op: nil),
-    ticks = Oscillator(frequency: model.tscFrequency)
-    ticksAreNanoseconds = model.tscFrequency == 1_000_000_000
       count: Int(X86_JUMP_ENTRIES))
     cpu.pointee.jumps = jumps
     cpu.pointee.tlb = tlb.supervisor
@@ -179,6 +183,7 @@ extension Core {
     }
     cpu.pointee.interrupt_shadow = 0
     nmiBlocked = false
+    injected = nil
     cpu.pointee.privilege = 0
     modeChanged()
     flushTranslations(global: true)
@@ -198,7 +203,6 @@ extension Core {
   func modeChanged() {
     let attributes = cpu.attributes(1)
     let isLong = cpu.isLongModeActive && attributes & 0x2000 != 0
-    injected = nil
     cpu.pointee.code_mode = isLong ? 2 : attributes & 0x4000 != 0 ? 1 : 0
     cpu.pointee.address_mask = isLong ? .max : 0xffff_ffff
     if isLong {
@@ -228,11 +232,11 @@ extension Core {
 
   /// Drops cached translations, of data and of code: those of this address space, or all.
   func flushTranslations(global: Bool) {
+    noteLostGrants()
     if global {
       tlb.flushAll()
       forgetCodeAddresses()
     } else {
-    noteLostGrants()
       tlb.flushNonGlobal()
       codeGeneration += 1
       updateCodeKeys()
@@ -241,11 +245,11 @@ extension Core {
 
   /// INVLPG.
   func flushTranslation(of linear: UInt64) {
+    noteLostGrants()
     if tlb.flush(page: linear) || executedPages.mayContain(linear) { forgetCodeAddresses() }
     let entry = CodePageEntry.slot(codePages, linear)
     if entry.pointee.linear == linear & ~pageMask { entry.pointee = .empty }
   }
-    noteLostGrants()
 
   /// Makes every jump entry look its code up again.
   func forgetCodeAddresses() {
@@ -279,7 +283,7 @@ extension Core {
     }
     guard let entry = translate(linear, write: false, user: user) else { throw takeFault() }
     let physical = entry.physical & ~pageMask | linear & pageMask
-    guard let page = memory.hostPage(holding: GPA(physical)) else {
+    guard let page = reachablePage(physical) else {
       return deviceRead(physical, AccessWidth(rawValue: UInt8(size))!)
     }
     let host = page.base + Int(physical & pageMask)
@@ -308,19 +312,7 @@ extension Core {
     }
     guard let entry = translate(linear, write: true, user: user) else { throw takeFault() }
     let physical = entry.physical & ~pageMask | linear & pageMask
-    guard let page = memory.hostPage(holding: GPA(physical)) else {
-      deviceWrite(value, physical, AccessWidth(rawValue: UInt8(size))!)
-      return
-    }
-    guard page.isWritable else { return }
-    let host = page.base + Int(physical & pageMask)
-    switch size {
-    case 1: host.storeBytes(of: UInt8(truncatingIfNeeded: value), as: UInt8.self)
-    case 2: host.storeBytes(of: UInt16(truncatingIfNeeded: value), as: UInt16.self)
-    case 4: host.storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
-    default: host.storeBytes(of: value, as: UInt64.self)
-    }
-    noteWrite(page: page.index, from: Int(linear & pageMask), count: size)
+    store(value, size, atPhysical: physical)
   }
 
   /// The exception that a translation raised, taken back to be thrown.
@@ -337,7 +329,7 @@ extension Core {
     guard linear & pageMask <= pageMask &+ 1 &- UInt64(size),
       let entry = translate(linear, write: true),
       entry.physical & UInt64(X86_TLB_DEVICE) == 0,
-      let page = memory.hostPage(holding: GPA(entry.physical & ~pageMask)), page.isWritable
+      case .memory(let page) = destination(ofWriteTo: entry.physical & ~pageMask)
     else { return nil }
     return (page.base + Int(linear & pageMask), page.index)
   }

@@ -19,17 +19,19 @@ package final class InstructionEmulator {
   ///   - index: the processor's, and its APIC ID.
   ///   - processors: how many the machine has.
   ///   - memory: the guest's. What is written to it is noted in `dirtyPages`; no line of it is ever watched.
+  ///   - rights: what the guest's processors may do with its pages; `nil`: all that the memory's kind allows.
   ///   - model: what CPUID answers and which features exist: that of the partition.
   ///   - clock: guest time, which the time-stamp counter follows.
   package init(
-    index: Int, processors: Int, memory: GuestMemory, model: X86.CPUModel, clock: any VMClock
+    index: Int, processors: Int, memory: GuestMemory, rights: PageRights? = nil,
+    model: X86.CPUModel, clock: any VMClock
   ) {
     localAPIC = LoneLocalAPIC(
       id: UInt32(index), processors: processors, clock: clock, tscFrequency: model.tscFrequency,
       physicalAddressBits: model.physicalAddressBits)
     core = Core(
-      index: index, memory: memory, apic: localAPIC.apic, model: model, clock: clock,
-      keepsCode: false)
+      index: index, memory: memory, rights: rights, apic: localAPIC.apic, model: model,
+      clock: clock, keepsCode: false)
   }
 
   /// What an instruction left behind.
