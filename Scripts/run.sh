@@ -16,4 +16,4 @@ fi
 
 say "Booting (ready to boot after $(elapsed))"
 exec "$roost" run --kernel "${KERNEL:-$cache/bzImage}" --initrd "${INITRD:-$cache/initrd.cpio}" \
-    --cmdline "$cmdline" --memory "${MEMORY:-512M}" --cpus "${CPUS:-1}" --engine software --serial stdio "$@"
+    --cmdline "$cmdline" --memory "${MEMORY:-512M}" --cpus "${CPUS:-1}" --serial stdio "$@"

@@ -25,7 +25,8 @@ struct KVMProbeTests {
     _ = KVMProbe(host)
     let before = try Self.traces()
     for _ in 0..<20 { times.append(KVMProbe(host).time) }
-    #expect(try Self.traces() == before)
+    // Other tests may hold some of their own; a probe that left one thing behind would leave twenty.
+    #expect(try Self.traces() < before + 20)
     // Other work on the machine may hold up some, not all.
     #expect(times.min() ?? 0 < 10_000_000)
   }

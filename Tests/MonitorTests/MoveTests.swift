@@ -164,7 +164,7 @@ private final class RefusingProcessor: VirtualProcessor {
 }
 
 /// Counts the partitions that were made and are still there.
-private final class Released: Sendable {
+final class Released: Sendable {
   private struct Weak: @unchecked Sendable { weak var partition: (any Partition<X86>)? }
   private let partitions = Mutex<[Weak]>([])
 

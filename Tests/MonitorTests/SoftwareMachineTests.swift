@@ -11,7 +11,7 @@ import Testing
 /// Small pieces of firmware on the software engine, from the reset vector on.
 struct SoftwareMachineTests {
   /// A ROM of 64 KiB whose reset vector jumps back to `code`, in real mode.
-  private static func rom(_ code: [UInt8]) -> [UInt8] {
+  static func rom(_ code: [UInt8]) -> [UInt8] {
     var rom = [UInt8](repeating: 0x90, count: 0x1_0000)
     rom.replaceSubrange(0xff00..<0xff00 + code.count, with: code)
     rom.replaceSubrange(0xfff0..<0xfff3, with: [0xe9, 0x0d, 0xff])  // jmp ff00
