@@ -93,7 +93,6 @@ extension X86 {
         0, 2, 3, 4, 5, 6, 8, 9, 12, 13, 15, 16, 17, 23, 24,  // as in leaf 1, the AMD way
         11,  // SYSCALL
         20,  // no-execute
-        27,  // RDTSCP
         29),  // long mode
       powerEDX: bits(8))
 
@@ -127,6 +126,7 @@ extension X86.Features {
   package var hasAVX2: Bool { leaf7EBX & 1 << 5 != 0 }
   package var hasBMI2: Bool { leaf7EBX & 1 << 8 != 0 }
   package var hasLZCNT: Bool { extendedECX & 1 << 5 != 0 }
+  package var hasRDTSCP: Bool { extendedEDX & 1 << 27 != 0 }
 
   /// The state components that XCR0 may enable: SDM Vol. 1 §13.3.
   package var stateComponents: UInt64 {

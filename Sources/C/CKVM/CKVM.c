@@ -12,7 +12,14 @@ int kvm_make_event(void) {
   return handle < 0 ? -errno : handle;
 }
 
-int kvm_current_thread(void) { return (int)syscall(SYS_gettid); }
+int kvm_accept_kicks(int signal_number) {
+  // Whoever started the thread may have blocked all signals, as libdispatch does.
+  sigset_t kick;
+  sigemptyset(&kick);
+  sigaddset(&kick, signal_number);
+  pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+  return (int)syscall(SYS_gettid);
+}
 
 void kvm_kick_thread(int thread, int signal_number) {
   syscall(SYS_tgkill, getpid(), thread, signal_number);

@@ -31,7 +31,7 @@ final class Attention: @unchecked Sendable {
   /// Makes the calling thread the processor's.
   func bind(_ run: ProcessorMapping) {
     self.run = run
-    thread = kvm_current_thread()
+    thread = kvm_accept_kicks(signalNumber)
     isBound.store(true, ordering: .sequentiallyConsistent)
     // What was asked for before makes the first entry return.
     if asked.load(ordering: .sequentiallyConsistent) != 0 { nudge() }

@@ -10,7 +10,7 @@ import Work
 extension KVMProcessor {
   func state(of vtl: VTL) throws(EngineError) -> X86.State {
     try check(vtl)
-    return try state()
+    return try state(counter: time.counter())
   }
 
   func setState(_ state: X86.State, of vtl: VTL) throws(EngineError) {
@@ -33,7 +33,8 @@ extension KVMProcessor {
 
   // MARK: - Out
 
-  func state() throws(EngineError) -> X86.State {
+  /// - Parameter counter: the time-stamp counter.
+  func state(counter: UInt64) throws(EngineError) -> X86.State {
     // First: KVM takes a waiting INIT or SIPI when asked for this.
     var activity = kvm_mp_state()
     try handle.request(KVM_REQUEST_GET_MP_STATE, &activity, "show what it is doing")
@@ -54,7 +55,7 @@ extension KVMProcessor {
       cr3: system.cr3, cr4: system.cr4, cr8: system.cr8,
       debug: [debug.db.0, debug.db.1, debug.db.2, debug.db.3, debug.dr6, debug.dr7],
       efer: system.efer, xcr0: try xcr0(), msrs: try msrs(), xsave: try xsaveArea(),
-      tsc: try time.counter(), activity: Self.activity(activity.mp_state),
+      tsc: counter, activity: Self.activity(activity.mp_state),
       events: X86.PendingEvents(events),
       apic: X86.APIC(
         page, base: system.apic_base, tscDeadline: try time.armedDeadline(),
@@ -70,11 +71,7 @@ extension KVMProcessor {
   }
 
   private func msrs() throws(EngineError) -> [X86.MSRValue] {
-    var values: [X86.MSRValue] = []
-    for index in [X86.MSR.tscAdjust] + MSRFilter.state {
-      if let value = try handle.readMSR(index) { values.append(.init(index: index, value: value)) }
-    }
-    return values + keptMSRs.saved
+    try handle.readMSRs([X86.MSR.tscAdjust] + MSRFilter.state) + keptMSRs.saved
   }
 
   private func xcr0() throws(EngineError) -> UInt64 {
@@ -103,37 +100,59 @@ extension KVMProcessor {
       state.xsave.count >= 576, state.apic.map({ $0.registers.count == 64 }) ?? true
     else { throw EngineError("a processor's state has the wrong number of registers") }
     let apic = state.apic ?? firmwareAPIC
-    try setSystemRegisters(state, apic)
+    var system = try systemRegisters(state, base: apic.base)
+    try handle.request(KVM_REQUEST_SET_SREGS, &system, "take its control registers")
     keptMSRs = X86.KeptMSRs()
-    for msr in state.msrs where !keptMSRs.write(msr.index, msr.value) {
-      // What this KVM has not, or a value it does not take, is left as it is.
-      _ = try? handle.writeMSR(msr.index, msr.value)
-    }
-    var registers = kvm_regs()
-    registers.general = state.registers
-    registers.rip = state.rip
-    registers.rflags = state.rflags | 2
-    try handle.request(KVM_REQUEST_SET_REGS, &registers, "take its registers")
+    try setMSRs(state)
+    try setRegisters(state)
     try setVectorState(state)
-    var debug = kvm_debugregs()
-    debug.db = (state.debug[0], state.debug[1], state.debug[2], state.debug[3])
-    debug.dr6 = state.debug[4]
-    debug.dr7 = state.debug[5]
-    try handle.request(KVM_REQUEST_SET_DEBUGREGS, &debug, "take its debug registers")
-    var page = apic.page(at: partition.plan.clock.now)
-    try handle.request(KVM_REQUEST_SET_LAPIC, &page, "take its local APIC")
-    try partition.interrupts.expectEnds(of: apic.levelVectors, on: index)
+    try setDebugRegisters(state)
+    try setAPIC(apic)
     time.setCounter(state.tsc)
     time.setDeadline(apic.tscDeadline)
-    var activity = kvm_mp_state()
-    activity.mp_state = UInt32(bitPattern: Self.multiprocessingState(state.activity))
-    try handle.request(KVM_REQUEST_SET_MP_STATE, &activity, "take what it is doing")
+    try setActivity(state.activity)
     var events = state.events.kvm
     try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take pending events")
     try replayPending(apic)
   }
 
-  private func setSystemRegisters(_ state: X86.State, _ apic: X86.APIC) throws(EngineError) {
+  func setMSRs(_ state: X86.State) throws(EngineError) {
+    for msr in state.msrs where !keptMSRs.write(msr.index, msr.value) {
+      // What this KVM has not, or a value it does not take, is left as it is.
+      _ = try? handle.writeMSR(msr.index, msr.value)
+    }
+  }
+
+  func setRegisters(_ state: X86.State) throws(EngineError) {
+    var registers = kvm_regs()
+    registers.general = state.registers
+    registers.rip = state.rip
+    registers.rflags = state.rflags | 2
+    try handle.request(KVM_REQUEST_SET_REGS, &registers, "take its registers")
+  }
+
+  func setDebugRegisters(_ state: X86.State) throws(EngineError) {
+    var debug = kvm_debugregs()
+    debug.db = (state.debug[0], state.debug[1], state.debug[2], state.debug[3])
+    debug.dr6 = state.debug[4]
+    debug.dr7 = state.debug[5]
+    try handle.request(KVM_REQUEST_SET_DEBUGREGS, &debug, "take its debug registers")
+  }
+
+  func setAPIC(_ apic: X86.APIC) throws(EngineError) {
+    var page = apic.page(at: partition.plan.clock.now)
+    try handle.request(KVM_REQUEST_SET_LAPIC, &page, "take its local APIC")
+    try partition.interrupts.expectEnds(of: apic.levelVectors, on: index)
+  }
+
+  func setActivity(_ activity: X86.Activity) throws(EngineError) {
+    var state = kvm_mp_state()
+    state.mp_state = UInt32(bitPattern: Self.multiprocessingState(activity))
+    try handle.request(KVM_REQUEST_SET_MP_STATE, &state, "take what it is doing")
+  }
+
+  /// - Parameter base: IA32_APIC_BASE.
+  func systemRegisters(_ state: X86.State, base: UInt64) throws(EngineError) -> kvm_sregs {
     var system = kvm_sregs()
     system.segments = state.segments
     // KVM takes the privilege level from SS.
@@ -153,10 +172,10 @@ extension KVMProcessor {
     system.cr2 = state.cr2
     system.cr3 = state.cr3
     system.cr4 = state.cr4
-    system.cr8 = state.apic == nil ? state.cr8 : UInt64(apic.registers[8] >> 4 & 0xf)
+    system.cr8 = state.cr8
     system.efer = state.efer
-    system.apic_base = apic.base
-    try handle.request(KVM_REQUEST_SET_SREGS, &system, "take its control registers")
+    system.apic_base = base
+    return system
   }
 
   /// CPL: SDM Vol. 3A §5.5.
@@ -175,7 +194,7 @@ extension KVMProcessor {
     }
   }
 
-  private func setVectorState(_ state: X86.State) throws(EngineError) {
+  func setVectorState(_ state: X86.State) throws(EngineError) {
     if partition.plan.model.features.leaf1ECX & 1 << 26 != 0 {
       var extended = kvm_xcrs()
       extended.nr_xcrs = 1
@@ -209,7 +228,7 @@ extension KVMProcessor {
   /// The state after power-on where KVM leaves another: the model's signature in DX, and local vectors
   /// that are masked (SDM Vol. 3A Table 9-1, §11.4.7.1).
   func powerOn() throws(EngineError) {
-    var state = try state()
+    var state = try state(counter: 0)
     state.registers[X86.Register.rdx.rawValue] = UInt64(partition.plan.model.leaf(1, 0)?.eax ?? 0)
     state.apic = freshAPIC { _ in }
     state.tsc = 0

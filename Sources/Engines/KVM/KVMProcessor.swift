@@ -5,6 +5,7 @@ import Execution
 import Glibc
 import HostOS
 import Memory
+import X86Processor
 
 /// One processor of KVM's, on the thread that bound it.
 final class KVMProcessor: VirtualProcessor {
@@ -18,12 +19,16 @@ final class KVMProcessor: VirtualProcessor {
   let exit: UnsafeMutablePointer<kvm_run>
   private let descriptor: Int32
   private let attention: Attention
-  private let statistics: KVMStatistics
+  let statistics: KVMStatistics
   private let ring: UnsafeMutablePointer<kvm_coalesced_mmio_ring>?
 
   /// Registers that KVM does not keep: see `MSRFilter`.
   var keptMSRs = X86.KeptMSRs()
   var time: ProcessorTime
+  /// Made when it is first needed.
+  var emulator: InstructionEmulator?
+  /// Whether `run` is to return after the next instruction.
+  private(set) var isStepping = false
   private var stops = DebugStops()
 
   init(
@@ -211,6 +216,7 @@ final class KVMProcessor: VirtualProcessor {
   }
 
   private func install(_ stops: DebugStops) throws(EngineError) {
+    isStepping = stops.step
     var request = kvm_guest_debug()
     if stops != DebugStops() { request.control = UInt32(KVM_GUESTDBG_ENABLE) }
     if stops.step { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }

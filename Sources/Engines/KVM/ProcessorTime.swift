@@ -53,6 +53,12 @@ struct ProcessorTime {
     keeper.guestTicks &+ (try takeAhead())
   }
 
+  /// The counter while the guest's time passes.
+  func runningCounter() throws(EngineError) -> UInt64 {
+    try hasOffset
+      ? kvm_host_tsc() &+ offset() : handle.readMSR(X86.MSR.timeStampCounter) ?? 0
+  }
+
   /// Sets the counter as of the guest's present time.
   mutating func setCounter(_ value: UInt64) { set(ahead: value &- keeper.guestTicks) }
 
@@ -134,6 +140,37 @@ extension KVMHandle {
     var list = MSRList(index, 0)
     let count = try request(KVM_REQUEST_GET_MSRS, &list, "show a model-specific register")
     return count == 1 ? list.entry.data : nil
+  }
+
+  /// Those of the registers that KVM has, in order, in as few requests as can be.
+  func readMSRs(_ indices: [UInt32]) throws(EngineError) -> [X86.MSRValue] {
+    let header = MemoryLayout<kvm_msrs>.size
+    let stride = MemoryLayout<kvm_msr_entry>.stride
+    let list = UnsafeMutableRawPointer.allocate(
+      byteCount: header + indices.count * stride, alignment: 8)
+    defer { list.deallocate() }
+    var values: [X86.MSRValue] = []
+    var rest = indices[...]
+    while !rest.isEmpty {
+      list.storeBytes(of: UInt32(rest.count), as: UInt32.self)
+      list.storeBytes(of: 0, toByteOffset: 4, as: UInt32.self)
+      for (position, index) in rest.enumerated() {
+        var entry = kvm_msr_entry()
+        entry.index = index
+        list.storeBytes(
+          of: entry, toByteOffset: header + position * stride, as: kvm_msr_entry.self)
+      }
+      // KVM stops at the first that it has not got.
+      let count = Int(
+        try request(KVM_REQUEST_GET_MSRS, at: list, "show model-specific registers"))
+      for (position, index) in rest.prefix(count).enumerated() {
+        let entry = list.load(
+          fromByteOffset: header + position * stride, as: kvm_msr_entry.self)
+        values.append(X86.MSRValue(index: index, value: entry.data))
+      }
+      rest = rest.dropFirst(count + 1)
+    }
+    return values
   }
 
   /// Sets one; answers whether KVM took it.

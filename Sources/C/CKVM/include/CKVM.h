@@ -102,8 +102,8 @@ static inline void kvm_host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t *_No
 
 /// Sends the kick signal to a thread of this process, if it still is there.
 void kvm_kick_thread(int thread, int signal_number);
-/// The calling thread, as `kvm_kick_thread` knows it.
-int kvm_current_thread(void);
+/// Lets the calling thread take the kick signal; answers the thread, as `kvm_kick_thread` knows it.
+int kvm_accept_kicks(int signal_number);
 
 // Where what is shared with KVM lies in a processor's mapping, in pages.
 enum { KVM_COALESCED_RING_PAGE = KVM_COALESCED_MMIO_PAGE_OFFSET };

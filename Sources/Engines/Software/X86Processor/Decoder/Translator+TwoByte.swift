@@ -1,3 +1,4 @@
+import ArchitectureX86
 import CProcessor
 
 // The opcodes behind 0F: SDM Vol. 2D Appendix A, Table A-3. Vector instructions are in Semantics/Vector.
@@ -209,7 +210,8 @@ extension Translator {
         emit(SystemInstructions.loadMachineStatus, s: Slot.register(i.rm))
         return .ends
       case (7, 0) where i.mode == .bits64: emit(SystemInstructions.swapGS)
-      case (7, 1): emit(SystemInstructions.readTimeStamp, detail: 1)
+      case (7, 1) where features.hasRDTSCP:
+        emit(SystemInstructions.readTimeStamp, detail: 1)
       default: return undefined()
       }
       return .sequential
