@@ -16,21 +16,24 @@ final class CodeCache {
   /// For each page and variant, the table of its instructions: at each offset, the op's number plus one.
   private let tables: UnsafeMutablePointer<UnsafeMutablePointer<UInt32>?>
   private let pages: Int
+  private let capacity: Int
   private let ops: UnsafeMutablePointer<x86_op>
   private(set) var used = 0
   private var tableCount = 0
 
+  /// Without pages nothing can be kept, and nothing is reserved.
   init(pages: Int) {
     self.pages = pages
+    capacity = pages > 0 ? Self.opCapacity : 0
     // Both are reserved from the host and supplied when touched.
     tables = Self.reserve(pages * Self.variants, of: UnsafeMutablePointer<UInt32>?.self)
-    ops = Self.reserve(Self.opCapacity, of: x86_op.self)
+    ops = Self.reserve(capacity, of: x86_op.self)
   }
 
   deinit {
     freeTables()
-    munmap(tables, pages * Self.variants * MemoryLayout<UnsafeMutablePointer<UInt32>?>.stride)
-    munmap(ops, Self.opCapacity * MemoryLayout<x86_op>.stride)
+    Self.release(tables, pages * Self.variants)
+    Self.release(ops, capacity)
   }
 
   private static func reserve<T>(_ count: Int, of: T.Type) -> UnsafeMutablePointer<T> {
@@ -41,6 +44,10 @@ final class CodeCache {
       preconditionFailure("the host refused address space for decoded code")
     }
     return memory.bindMemory(to: T.self, capacity: count)
+  }
+
+  private static func release<T>(_ memory: UnsafeMutablePointer<T>, _ count: Int) {
+    munmap(memory, max(count, 1) * MemoryLayout<T>.stride)
   }
 
   private func freeTables() {
@@ -61,7 +68,7 @@ final class CodeCache {
 
   /// Where the next ops go, if there is room for `count`.
   func room(for count: Int) -> UnsafeMutablePointer<x86_op>? {
-    used + count <= Self.opCapacity && tableCount < Self.tableCapacity ? ops + used : nil
+    used + count <= capacity && tableCount < Self.tableCapacity ? ops + used : nil
   }
 
   /// Takes in ops written at `room`'s address.

@@ -36,6 +36,7 @@ package final class Core: @unchecked Sendable {
   let code: CodeCache
   /// Where accesses leave the processor; set while it runs.
   var buses: UnsafeMutablePointer<Buses>
+  private let noBuses: UnsafeMutablePointer<Buses>
   /// Set once, before the core runs.
   package unowned(unsafe) var neighbours: (any CoreNeighbours)?
   /// Set when the core is bound, before it runs.
@@ -108,7 +109,8 @@ package final class Core: @unchecked Sendable {
     code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
     codePages = .allocate(capacity: CodePageEntry.count)
     codePages.initialize(repeating: .empty, count: CodePageEntry.count)
-    buses = UnsafeMutablePointer<Buses>.allocate(capacity: 1)
+    noBuses = .allocate(capacity: 1)
+    buses = noBuses
     let jumps = UnsafeMutablePointer<x86_jump_entry>.allocate(
       capacity: Int(X86_JUMP_ENTRIES))
     jumps.initialize(
@@ -123,6 +125,7 @@ package final class Core: @unchecked Sendable {
   deinit {
     cpu.pointee.jumps.deallocate()
     codePages.deallocate()
+    noBuses.deallocate()
     straddling.deallocate()
     UnsafeMutableRawPointer(cpu).deallocate()
   }
