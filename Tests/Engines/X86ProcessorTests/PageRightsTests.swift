@@ -82,6 +82,24 @@ import Testing
     }
   }
 
+  @Test func `CMPXCHG16B reads and writes what is there`() throws {
+    machine.write(7, at: Place.data)
+    machine.write(8, at: Place.data + 8)
+    machine.write([0x48, 0x0f, 0xc7, 0x0e, 0xf4], at: Place.code)  // cmpxchg16b [rsi]
+    try permit(.read, Place.data)
+    machine.cpu.rsi = Place.data
+    (machine.cpu.rbx, machine.cpu.rcx) = (1, 2)
+    (machine.cpu.rax, machine.cpu.rdx) = (7, 9)
+    machine.run(from: Place.code)
+    #expect((machine.cpu.rax, machine.cpu.rdx) == (7, 8))
+    #expect(!machine.cpu.zeroFlag)
+    #expect(device.written.map(\.value) == [7, 8])
+    machine.run(from: Place.code)
+    #expect(machine.cpu.zeroFlag)
+    #expect(device.written.map(\.value) == [7, 8, 1, 2])
+    #expect(machine.read(Place.data) == 7)
+  }
+
   @Test func `string instructions heed the rights of each page`() throws {
     // rep stosq over three pages, the one in the middle not permitted.
     machine.write([0xf3, 0x48, 0xab, 0xf4], at: Place.code)

@@ -266,11 +266,7 @@ enum Exchanges {
         page = found.1
       }
     }
-    guard let host else {
-      // 16 bytes of a device or of ROM: nothing there compares equal.
-      cpu.setZeroAlone(false)
-      return true
-    }
+    guard let host else { return splitOperation.withLock { _ in compare16BytesSlow(cpu, address) } }
     var expected = (cpu.rax, cpu.rdx)
     var desired = (cpu.rbx, cpu.rcx)
     let equal = withUnsafeMutablePointer(to: &expected) { expected in
@@ -289,6 +285,27 @@ enum Exchanges {
       cpu.rdx = expected.1
     }
     return true
+  }
+
+  /// Where the host has no 16 bytes to compare: in a device, in ROM, and where processors may not write.
+  private static func compare16BytesSlow(_ cpu: CPU, _ address: UInt64) -> Bool {
+    cpu.core { core in
+      guard core.load(address, 8) else { return false }
+      let low = cpu.pointee.slow_value.0
+      guard core.load(address &+ 8, 8) else { return false }
+      let high = cpu.pointee.slow_value.0
+      let equal = low == cpu.rax && high == cpu.rdx
+      // The destination is written in either case.
+      guard core.store(address, equal ? cpu.rbx : low, 8),
+        core.store(address &+ 8, equal ? cpu.rcx : high, 8)
+      else { return false }
+      cpu.setZeroAlone(equal)
+      if !equal {
+        cpu.rax = low
+        cpu.rdx = high
+      }
+      return true
+    }
   }
 }
 
