@@ -51,7 +51,7 @@ final class KVMInterrupts: ProcessorInterrupts, Sendable {
   func signal(_ message: MSI, from requester: UInt16) {
     let isLevel = message.data & 1 << 15 != 0
     let isAsserted = message.data & 1 << 14 != 0
-    guard message.address & 0xffff_ffff >> 20 == 0xfee, !isLevel || isAsserted else { return }
+    guard (message.address & 0xffff_ffff) >> 20 == 0xfee, !isLevel || isAsserted else { return }
     // Without a route the interrupt works, but its end is not reported: the device's line then stays
     // quiet, which harms nobody else.
     if isLevel { try? routes.reportEnd(of: message) }
