@@ -89,10 +89,18 @@ final class KVMProcessor: VirtualProcessor {
     }
     statistics.count(exit: exit.pointee.exit_reason)
     switch Int32(bitPattern: exit.pointee.exit_reason) {
-    case KVM_EXIT_IO: carryPort(&buses)
-    case KVM_EXIT_MMIO: carryMemory(&buses)
-    case KVM_EXIT_X86_RDMSR: readMSR()
-    case KVM_EXIT_X86_WRMSR: writeMSR()
+    case KVM_EXIT_IO:
+      carryPort(&buses)
+      return endStep()
+    case KVM_EXIT_MMIO:
+      carryMemory(&buses)
+      return endStep()
+    case KVM_EXIT_X86_RDMSR:
+      readMSR()
+      return endStep()
+    case KVM_EXIT_X86_WRMSR:
+      writeMSR()
+      return endStep()
     case KVM_EXIT_IOAPIC_EOI: partition.interrupts.ended(exit.pointee.eoi.vector)
     case KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_INTR: break
     case KVM_EXIT_DIRTY_RING_FULL: partition.tracker?.emptyRings()
@@ -105,6 +113,17 @@ final class KVMProcessor: VirtualProcessor {
       throw EngineError("KVM stopped processor \(index) for reason \(exit.pointee.exit_reason)")
     }
     return nil
+  }
+
+  /// Ends a step with the access that was just answered. KVM finishes the instruction when it is entered the
+  /// next time, and would then run one more.
+  @inline(__always)
+  private func endStep() -> Exit? {
+    guard _slowPath(isStepping) else { return nil }
+    // It stays set: if nobody asked, the next entry finds nothing to do and goes on.
+    kvm_set_immediate_exit(exit, 1)
+    _ = kvm_request(descriptor, UInt(KVM_REQUEST_RUN.rawValue), 0)
+    return .debug
   }
 
   // MARK: - Accesses
