@@ -192,6 +192,12 @@ let package = Package(
       // Hundreds of thousands of samples a run.
       settings: common + [.unsafeFlags(["-O"], .when(configuration: .debug))]),
     tests(
+      "ConformanceTests", in: "Conformance",
+      [
+        "Kit", "Monitor", "Board", "Work", "HostOS", "Memory", "Execution", "SoftwareEngine", "KVM",
+        "ArchitectureX86",
+      ]),
+    tests(
       "MonitorTests", in: "MonitorTests",
       [
         "Kit", "Monitor", "Board", "Work", "Memory",
