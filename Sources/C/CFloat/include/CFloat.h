@@ -106,6 +106,36 @@ X86_BINARY(rcpss, x86_floats, 1, X86_ANSWER(y, y, 1 / y))
 X86_BINARY(rsqrtps, x86_floats, 4, X86_ANSWER(y, y, 1 / __builtin_sqrtf(y)))
 X86_BINARY(rsqrtss, x86_floats, 1, X86_ANSWER(y, y, 1 / __builtin_sqrtf(y)))
 
+/// The predicates of VCMPPS and its kin: SDM Vol. 2, Table 3-1. Each is made of those that SSE has too: bits of
+/// `relations` choose less, equal, greater, unordered; bit 4 says that quiet NaNs are invalid operands.
+#define X86_PREDICATES                                                                            \
+  {                                                                                               \
+    0x02, 0x11, 0x13, 0x08, 0x0d, 0x1e, 0x1c, 0x07, 0x0a, 0x19, 0x1b, 0x00, 0x05, 0x16, 0x14, 0x0f, \
+    0x12, 0x01, 0x03, 0x18, 0x1d, 0x0e, 0x0c, 0x17, 0x1a, 0x09, 0x0b, 0x10, 0x15, 0x06, 0x04, 0x1f, \
+  }
+#define X86_COMPARE_ANY(form, type, keeps)                                                        \
+  static inline type x86_compare##form(type a, type b, uint8_t predicate) {                       \
+    static const uint8_t predicates[32] = X86_PREDICATES;                                         \
+    typedef __typeof__(a == b) mask;                                                              \
+    uint8_t relations = predicates[predicate & 31];                                               \
+    mask unordered = (mask)x86_cmpunord##form(a, b);                                              \
+    if (relations & 16) x86_cmplt##form(a, b);                                                    \
+    mask equal = (mask)x86_cmpeq##form(a, b);                                                     \
+    /* Without the NaNs, which would be invalid. */                                               \
+    mask less = (mask)x86_cmplt##form((type)((mask)a & ~unordered), (type)((mask)b & ~unordered)); \
+    less &= ~unordered;                                                                           \
+    mask greater = ~(less | equal | unordered);                                                   \
+    mask result = (relations & 1 ? less : 0) | (relations & 2 ? equal : 0) |                      \
+                  (relations & 4 ? greater : 0) | (relations & 8 ? unordered : 0);                \
+    if (keeps)                                                                                    \
+      for (unsigned i = 1; i < sizeof(a) / sizeof(a[0]); i++) result[i] = ((mask)a)[i];           \
+    return (type)result;                                                                          \
+  }
+X86_COMPARE_ANY(ps, x86_floats, 0)
+X86_COMPARE_ANY(pd, x86_doubles, 0)
+X86_COMPARE_ANY(ss, x86_floats, 1)
+X86_COMPARE_ANY(sd, x86_doubles, 1)
+
 // MARK: - Neighbouring lanes (SSE3)
 
 #if X86_NATIVE
@@ -290,3 +320,87 @@ X86_ROUND(roundps, x86_floats, 4)
 X86_ROUND(roundpd, x86_doubles, 2)
 X86_ROUND(roundss, x86_floats, 1)
 X86_ROUND(roundsd, x86_doubles, 1)
+
+// MARK: - Fused multiplication and addition (FMA), half precision (F16C)
+
+/// Whether the host has the instructions. A host of x86-64-v2 has not, and C stands in as it does on other hosts,
+/// but for rounding, which is right in every mode.
+extern bool x86_has_fma;
+extern bool x86_has_f16c;
+
+/// One element of x * y + z, with one rounding; a NaN is the first operand's that is one.
+float x86_fused_float(float x, float y, float z);
+double x86_fused_double(double x, double y, double z);
+
+/// `first` and `other` are the signs of z in even and odd lanes, `product` that of x * y.
+#if X86_NATIVE
+#define X86_FUSED_NATIVE(name)                                                                    \
+  if (__builtin_expect(x86_has_fma, 1)) {                                                         \
+    __asm__ volatile("v" #name " %2, %1, %0" : "+x"(y) : "x"(x), "x"(z));                         \
+    return y;                                                                                     \
+  }
+#else
+#define X86_FUSED_NATIVE(name)
+#endif
+#define X86_FUSED(name, instruction, type, element, lanes, product, first, other)                 \
+  static inline type x86_##name(type x, type y, type z) {                                         \
+    X86_FUSED_NATIVE(instruction)                                                                 \
+    for (int i = 0; i < lanes; i++) {                                                             \
+      __typeof__(x[0]) term = z[i];                                                               \
+      y[i] = x86_fused_##element(product x[i], y[i], i % 2 ? other term : first term);            \
+    }                                                                                             \
+    return y;                                                                                     \
+  }
+#define X86_FUSED_PACKED(name, product, first, other)                                             \
+  X86_FUSED(name##ps, name##213ps, x86_floats, float, 4, product, first, other)                   \
+  X86_FUSED(name##pd, name##213pd, x86_doubles, double, 2, product, first, other)
+#define X86_FUSED_ALL(name, product, sign)                                                        \
+  X86_FUSED_PACKED(name, product, sign, sign)                                                     \
+  X86_FUSED(name##ss, name##213ss, x86_floats, float, 1, product, sign, sign)                     \
+  X86_FUSED(name##sd, name##213sd, x86_doubles, double, 1, product, sign, sign)
+
+X86_FUSED_ALL(fmadd, , )
+X86_FUSED_ALL(fmsub, , -)
+X86_FUSED_ALL(fnmadd, -, )
+X86_FUSED_ALL(fnmsub, -, -)
+X86_FUSED_PACKED(fmaddsub, , -, )
+X86_FUSED_PACKED(fmsubadd, , , -)
+
+typedef uint16_t x86_words __attribute__((vector_size(16)));
+
+/// One element of half precision as single, and back with a rounding as in X86_ROUND.
+float x86_half_to_float(uint16_t value);
+uint16_t x86_float_to_half(float value, uint8_t rounding);
+
+/// VCVTPH2PS of the lower four elements.
+static inline x86_floats x86_cvtph2ps(x86_words b) {
+#if X86_NATIVE
+  if (__builtin_expect(x86_has_f16c, 1)) {
+    x86_floats native;
+    __asm__ volatile("vcvtph2ps %1, %0" : "=x"(native) : "x"(b));
+    return native;
+  }
+#endif
+  x86_floats result;
+  for (int i = 0; i < 4; i++) result[i] = x86_half_to_float(b[i]);
+  return result;
+}
+
+#if X86_NATIVE
+#define X86_TO_HALF(immediate)                                                                    \
+  case immediate:                                                                                 \
+    __asm__ volatile("vcvtps2ph $" #immediate ", %1, %0" : "=x"(result) : "x"(b));                \
+    return result;
+#endif
+/// VCVTPS2PH, into the lower four elements.
+static inline x86_words x86_cvtps2ph(x86_floats b, uint8_t immediate) {
+  x86_words result = {0};
+#if X86_NATIVE
+  if (__builtin_expect(x86_has_f16c, 1)) switch (immediate & 7) {
+      X86_TO_HALF(0) X86_TO_HALF(1) X86_TO_HALF(2) X86_TO_HALF(3)
+      default: __asm__ volatile("vcvtps2ph $4, %1, %0" : "=x"(result) : "x"(b)); return result;
+    }
+#endif
+  for (int i = 0; i < 4; i++) result[i] = x86_float_to_half(b[i], immediate);
+  return result;
+}

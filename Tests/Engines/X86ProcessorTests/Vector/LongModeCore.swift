@@ -49,17 +49,22 @@ final class LongModeCore {
     }
   }
 
+  /// How many bytes an instruction has.
+  static func length(of bytes: [UInt8]) throws -> Int {
+    Int(try bytes.withUnsafeBytes { try Decoder.decode($0, mode: .bits64) }.length)
+  }
+
   /// Runs one instruction, as if it lay at 0x1000.
   ///
   /// - Returns: the exception that it raised.
   @discardableResult
-  func run(_ instruction: [UInt8]) throws -> UInt8? {
+  func run(_ instruction: [UInt8], mode: CodeMode = .bits64) throws -> UInt8? {
     let ops = UnsafeMutablePointer<x86_op>.allocate(capacity: 32)
     defer { ops.deallocate() }
     var translator = Translator(into: ops, capacity: 32)
     translator.vectorDisabled = core.isVectorDisabled
     translator.features = core.model.features
-    let decoded = try instruction.withUnsafeBytes { try Decoder.decode($0, mode: .bits64) }
+    let decoded = try instruction.withUnsafeBytes { try Decoder.decode($0, mode: mode) }
     _ = translator.translate(decoded, at: 0)
     translator.appendLink({ _, _ in }, at: Int(decoded.length))
     cpu.pointee.page_base = 0x1000

@@ -30,7 +30,10 @@ struct Decoder {
       i.rex = byte
       byte = try next()
     }
-    if byte == 0x0f {
+    if byte & 0xfe == 0xc4, try isVEX(mode) {
+      try vex(&i, isLong: byte == 0xc4)
+      byte = try next()
+    } else if byte == 0x0f {
       byte = try next()
       switch byte {
       case 0x38:
@@ -83,6 +86,44 @@ struct Decoder {
     }
   }
 
+  // MARK: - VEX: SDM Vol. 2A §2.3.5
+
+  /// Outside 64-bit mode, C4 and C5 are LES and LDS unless the byte behind them would be a ModRM that names a
+  /// register.
+  private func isVEX(_ mode: CodeMode) throws(DecodeError) -> Bool {
+    if mode == .bits64 { return true }
+    guard position < bytes.count else { throw overrun }
+    return bytes[position] >= 0xc0
+  }
+
+  private mutating func vex(_ i: inout Instruction, isLong: Bool) throws(DecodeError) {
+    var prefix = VEXPrefix()
+    prefix.isInvalid =
+      i.hasLock || i.hasOperandSizePrefix || i.repeatPrefix != 0 || i.rex != 0
+    var last = try next()
+    var rex = 0x40 | ~last >> 5 & 4
+    i.map = .twoByte
+    if isLong {
+      rex = 0x40 | ~last >> 5
+      switch last & 0x1f {
+      case 1: break
+      case 2: i.map = .threeByte38
+      case 3: i.map = .threeByte3A
+      default: prefix.isInvalid = true
+      }
+      last = try next()
+      prefix.isW = last & 0x80 != 0
+      if prefix.isW { rex |= 8 }
+    }
+    i.rex = i.mode == .bits64 ? rex : 0x40
+    prefix.isWide = last & 4 != 0
+    prefix.namesNone = last & 0x78 == 0x78
+    prefix.register = ~last >> 3 & (i.mode == .bits64 ? 15 : 7)
+    i.hasOperandSizePrefix = last & 3 == 1
+    i.repeatPrefix = last & 3 == 2 ? 0xf3 : last & 3 == 3 ? 0xf2 : 0
+    i.vex = prefix
+  }
+
   // MARK: - ModRM, SIB, displacement: SDM Vol. 2A §2.1.5, Tables 2-1 to 2-3
 
   private mutating func modRM(_ i: inout Instruction) throws(DecodeError) {
@@ -104,10 +145,8 @@ struct Decoder {
       let sib = try next()
       base = sib & 7
       let index = sib >> 3 & 7 | (i.rex & 2) << 2
-      if index != 4 {
-        i.index = index
-        i.scale = sib >> 6
-      }
+      i.scale = sib >> 6
+      if index != 4 { i.index = index }
       if base == 5, mod == 0 {
         base = nil
         i.displacement = Int32(bitPattern: UInt32(truncatingIfNeeded: try value(4)))

@@ -10,6 +10,20 @@ enum OpcodeMap: UInt8, Sendable {
   case oneByte, twoByte, threeByte38, threeByte3A
 }
 
+/// What a VEX prefix says beyond what other prefixes could: SDM Vol. 2A §2.3.5 "The VEX Prefix".
+struct VEXPrefix {
+  /// VEX.L: vectors are 256 bits long.
+  var isWide = false
+  /// VEX.W, in every mode.
+  var isW = false
+  /// The register that VEX.vvvv names.
+  var register: UInt8 = 0
+  /// Whether VEX.vvvv is 1111b, as it must be where it names no operand.
+  var namesNone = false
+  /// Whether there are prefixes before it that may not be, or it names no opcode map: #UD.
+  var isInvalid = false
+}
+
 /// One instruction, taken apart but not yet given a meaning: SDM Vol. 2A chapter 2 "Instruction Format".
 struct Instruction {
   var mode: CodeMode
@@ -26,6 +40,9 @@ struct Instruction {
   var segmentOverride: UInt8?
   /// The REX prefix, or 0.
   var rex: UInt8 = 0
+
+  /// The VEX prefix. Its R, X, B and W are in `rex`, and the prefix that it implies counts as one.
+  var vex: VEXPrefix?
 
   // ModRM and SIB; `reg`, `rm`, `base` and `index` with their REX bits.
   var modRM: UInt8 = 0

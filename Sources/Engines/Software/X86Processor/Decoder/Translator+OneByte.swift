@@ -92,8 +92,6 @@ extension Translator {
     case 0xc0, 0xc1: shift(wide, by: i.immediate)
     case 0xc2, 0xc3: return nearReturn(releasing: opcode == 0xc2 ? i.immediate : 0)
     case 0xc4, 0xc5:
-      // In 64-bit mode, and with a register operand, these are VEX prefixes, which this model has not.
-      guard i.mode != .bits64, i.isMemory else { return undefined() }
       return loadFarPointer(segment: opcode == 0xc4 ? 0 : 3)
     case 0xc6, 0xc7:
       guard i.extension3 == 0 else { return undefined() }

@@ -76,7 +76,11 @@ extension Translator {
     case 0xba: return bitTestByConstant()
     case 0xbc, 0xbd:
       let source = rmSource(log2)
-      let scans = opcode == 0xbc ? bitScansForward : bitScansReverse
+      let counts = i.repeatPrefix == 0xf3
+      let scans =
+        opcode == 0xbc
+        ? (counts && features.hasBMI1 ? trailingZeroCounts : bitScansForward)
+        : (counts && features.hasLZCNT ? leadingZeroCounts : bitScansReverse)
       emit(scans[log2], d: regSlot(log2), s: source)
     case 0xc0, 0xc1:
       if i.isMemory {
@@ -96,7 +100,10 @@ extension Translator {
     return .sequential
   }
 
-  mutating func threeByte38() -> Flow { vectorThreeByte38() ?? undefined() }
+  mutating func threeByte38() -> Flow {
+    if 0xf0...0xf1 ~= i.opcode, let flow = moveReversed() { return flow }
+    return vectorThreeByte38() ?? undefined()
+  }
 
   mutating func threeByte3A() -> Flow { vectorThreeByte3A() ?? undefined() }
 

@@ -42,6 +42,7 @@ struct Translator {
     i = instruction
     self.offset = UInt16(truncatingIfNeeded: offset)
     next = UInt16(truncatingIfNeeded: offset + Int(instruction.length))
+    if i.vex != nil { return vex() }
     if i.hasLock, !permitsLock(i) { return undefined() }
     switch i.map {
     case .oneByte: return oneByte()
@@ -102,6 +103,9 @@ struct Translator {
         ? Slot.zero : Slot.segmentBase + segment * 8,
       detail: detail, flags: i.addressSize)
   }
+
+  /// Takes back the steps from a number on.
+  mutating func takeBack(to start: Int) { count = start }
 
   mutating func undefined() -> Flow {
     emit(raiseInvalidOpcode)

@@ -26,7 +26,7 @@ extension Translator {
 
   /// In code decoded while CR0 or CR4 forbid vector instructions: asks them when the instruction runs.
   mutating func emitAvailability(_ check: Handler) {
-    if vectorDisabled { emit(check) }
+    if vectorDisabled, i.vex == nil { emit(check) }
   }
 
   // MARK: - Operands
@@ -38,11 +38,11 @@ extension Translator {
     return VectorScratch.source
   }
 
-  /// An instruction whose destination is the register operand.
-  mutating func vector(
-    _ handler: Handler, _ load: MemoryHandlers = VectorLoads.aligned
-  ) -> Flow {
-    let source = vectorSource(load)
+  /// An instruction whose destination is the register operand. `load` tells how a memory operand is loaded
+  /// that is not as long as the register.
+  mutating func vector(_ handler: Handler, _ load: MemoryHandlers? = nil) -> Flow {
+    if i.vex != nil { return vexSibling(handler, load) }
+    let source = vectorSource(load ?? VectorLoads.aligned)
     emit(handler, d: i.reg, s: source, immediate: i.immediate & 0xff)
     return .sequential
   }

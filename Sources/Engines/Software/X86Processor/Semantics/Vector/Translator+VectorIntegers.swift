@@ -105,18 +105,19 @@ extension Translator {
   // MARK: - Operands out of the ordinary
 
   private mutating func shiftByImmediate() -> Flow? {
-    guard !i.isMemory else { return nil }
-    let whole: Handler? =
-      switch (i.opcode, i.extension3) {
-      case (0x73, 3): VectorShift.rightWhole
-      case (0x73, 7): VectorShift.leftWhole
-      default: nil
-      }
-    guard let handler = whole ?? Self.packedShift(i.opcode, i.extension3)?.byImmediate else {
+    guard !i.isMemory, let handler = Self.shiftByImmediate(i.opcode, i.extension3) else {
       return nil
     }
     emit(handler, d: i.rm, immediate: i.immediate)
     return .sequential
+  }
+
+  static func shiftByImmediate(_ opcode: UInt8, _ digit: UInt8) -> Handler? {
+    switch (opcode, digit) {
+    case (0x73, 3): VectorShift.rightWhole
+    case (0x73, 7): VectorShift.leftWhole
+    default: packedShift(opcode, digit)?.byImmediate
+    }
   }
 
   /// Groups 12, 13 and 14.

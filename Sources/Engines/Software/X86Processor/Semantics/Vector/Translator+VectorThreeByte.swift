@@ -2,7 +2,7 @@ import CFloat
 import CProcessor
 
 /// SSSE3, SSE4.1 and SSE4.2: SDM Vol. 1 chapter 12, Vol. 2D Tables. What is not announced
-/// (MOVBE, AES, PCLMULQDQ, SHA) is undefined.
+/// (AES, PCLMULQDQ, SHA) is undefined.
 extension Translator {
   /// 0F 38.
   mutating func vectorThreeByte38() -> Flow? {
@@ -184,9 +184,15 @@ extension Translator {
   private mutating func insertSingle() -> Flow {
     let places = i.isMemory ? i.immediate & 0x3f : i.immediate & 0xff
     let source = vectorSource(VectorLoads.doubleword)
-    emit(
-      { lanes($0, $1) { (a: Doublewords, b, places) in placeSingle(a, b, places) } },
-      d: i.reg, s: source, immediate: places)
+    let handler: Handler = {
+      lanes($0, $1) { (a: Doublewords, b, places) in placeSingle(a, b, places) }
+    }
+    if i.vex != nil {
+      emitHalves(
+        handler, d: i.reg, first: firstSource, s: source, wide: false, immediates: (places, 0))
+    } else {
+      emit(handler, d: i.reg, s: source, immediate: places)
+    }
     return .sequential
   }
 
@@ -197,6 +203,8 @@ extension Translator {
     emit(
       handler, d: i.reg, s: source, immediate: i.immediate & 0xff,
       detail: i.rex & 8 != 0 ? 1 : 0)
+    // Those that answer a mask write XMM0.
+    if i.vex != nil, i.opcode & 1 == 0 { emit(WideMoves.clearUpper, d: 0) }
     return .sequential
   }
 }

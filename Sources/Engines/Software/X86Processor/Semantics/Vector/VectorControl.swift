@@ -67,6 +67,20 @@ enum VectorAvailability {
     }
     return requireTask(cpu, op)
   }
+  /// VEX instructions on vectors: Vol. 2A §2.4, Table 2-16 and its like; not CR0.EM.
+  static let requireAVX: Handler = { cpu, op in
+    guard cpu.pointee.cr4 & X86.CR4.xsave != 0, cpu.pointee.xcr0 & 6 == 6, cpu.isProtected,
+      !cpu.isVirtual8086
+    else { return raise(cpu, op, X86.Exception.invalidOpcode) }
+    return requireTask(cpu, op)
+  }
+  /// All VEX instructions.
+  static let requireProtectedMode: Handler = { cpu, op in
+    guard cpu.isProtected, !cpu.isVirtual8086 else {
+      return raise(cpu, op, X86.Exception.invalidOpcode)
+    }
+    return next(cpu, op)
+  }
   static let requireMMX: Handler = { cpu, op in
     guard cpu.pointee.cr0 & X86.CR0.emulation == 0 else {
       return raise(cpu, op, X86.Exception.invalidOpcode)

@@ -108,7 +108,14 @@ extension Translator {
   }
 
   private mutating func fromGeneral(_ handler: Handler) -> Flow {
-    emit(handler, d: i.reg, s: rmSource(i.rex & 8 != 0 ? 3 : 2))
+    let source = rmSource(i.rex & 8 != 0 ? 3 : 2)
+    if i.vex != nil {
+      emitHalves(
+        handler, d: i.reg, first: firstSource, s: source, wide: false, VEXShape(mayRaise: true),
+        sourceIsVector: false)
+    } else {
+      emit(handler, d: i.reg, s: source)
+    }
     return .sequential
   }
 

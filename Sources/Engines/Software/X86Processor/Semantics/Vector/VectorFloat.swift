@@ -9,7 +9,6 @@ import CProcessor
 
 /// After an operation and before its result is written: reports exceptions that the guest has not masked.
 /// SDM Vol. 1 §11.5 "SSE, SSE2, and SSE3 Exceptions".
-///
 @inline(__always)
 func settleFloat(_ cpu: CPU, _ op: Op) -> Bool {
   if _fastPath(cpu.pointee.mxcsr & MXCSR.masks == MXCSR.masks) { return true }
@@ -18,6 +17,8 @@ func settleFloat(_ cpu: CPU, _ op: Op) -> Bool {
 
 @inline(never)
 private func settleUnmasked(_ cpu: CPU, _ op: Op) -> Bool {
+  // The lower half of an operation on 256 bits: the upper half reports for both.
+  if op.pointee.detail != 0 { return true }
   // Flags of earlier operations left the host's MXCSR in this place, so these are the operation's own.
   var raised = x86_read_mxcsr() & MXCSR.flags
   let unmasked = raised & ~(cpu.pointee.mxcsr &>> 7)
@@ -101,6 +102,7 @@ extension Translator {
   mutating func vectorFloat() -> Flow? {
     if let forms = Self.floatForms(i.opcode) { return float(forms) }
     switch (i.mandatoryPrefix, i.opcode) {
+    case (_, 0xc2) where i.vex != nil: return float(Self.anyComparison)
     case (_, 0xc2): return Self.comparison(i.immediate & 7).flatMap { float($0) }
 
     case (0, 0x2e): return vector({ compareIntoFlags($0, $1, x86_ucomiss) }, VectorLoads.doubleword)
@@ -173,6 +175,11 @@ extension Translator {
     default: nil
     }
   }
+
+  /// VCMPPS and its kin, whose immediate chooses among 32 predicates.
+  private static let anyComparison = FloatForms(
+    { floats($0, $1, immediate: x86_compareps) }, { floats($0, $1, immediate: x86_comparepd) },
+    { floats($0, $1, immediate: x86_comparess) }, { floats($0, $1, immediate: x86_comparesd) })
 
   /// CMPPS and its kin, by predicate: SDM Vol. 2 Table 3-1 "Comparison Predicate for CMPPD and CMPPS
   /// Instructions".

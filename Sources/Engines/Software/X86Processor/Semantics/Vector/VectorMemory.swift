@@ -28,7 +28,7 @@ func loadHalf<A: Addressing>(_: A.Type, high: Bool, _ cpu: CPU, _ op: Op) {
 /// Loads 16 bytes.
 @inline(__always)
 func loadWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, 16), !aligned || isAligned(cpu, op, address) else {
+  guard let address = A.linear(cpu, op, 16), !aligned || isAligned(cpu, op, address, 16) else {
     return
   }
   let entry = tlbEntry(cpu, address)
@@ -38,22 +38,55 @@ func loadWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
       hostPointer(address, entry.pointee.addend).loadUnaligned(as: Quadwords.self))
     return next(cpu, op)
   }
-  guard loadBlock(cpu, op, address, into: cpu.vectorBytes(op.pointee.destination), 16) else {
-    return
-  }
+  guard loadSlowly(cpu, op, address, 16) else { return }
   return next(cpu, op)
 }
 
-/// Operands of 16 bytes: SDM Vol. 1 §4.1.1 "Alignment of Words, Doublewords, Quadwords, and Double
+/// Loads 32 bytes.
+@inline(__always)
+func loadWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
+  guard let address = A.linear(cpu, op, 32), !aligned || isAligned(cpu, op, address, 32) else {
+    return
+  }
+  let entry = tlbEntry(cpu, address)
+  if _fastPath(entry.pointee.read_tag == (address &+ 31) & ~pageMask) {
+    let host = hostPointer(address, entry.pointee.addend)
+    cpu.setVector(op.pointee.destination, host.loadUnaligned(as: Quadwords.self))
+    cpu.setVector(
+      upper(op.pointee.destination), host.loadUnaligned(fromByteOffset: 16, as: Quadwords.self))
+    return next(cpu, op)
+  }
+  guard loadSlowly(cpu, op, address, 32) else { return }
+  return next(cpu, op)
+}
+
+/// Loads a register that lies on two pages or in a device: all of it or, after an exception, nothing.
+@inline(never)
+private func loadSlowly(_ cpu: CPU, _ op: Op, _ address: UInt64, _ count: Int) -> Bool {
+  var halves: (Quadwords, Quadwords) = (Quadwords(0, 0), Quadwords(0, 0))
+  let isLoaded = withUnsafeMutableBytes(of: &halves) {
+    loadBlock(cpu, op, address, into: $0.baseAddress.unsafelyUnwrapped, count)
+  }
+  guard isLoaded else { return false }
+  cpu.setVector(op.pointee.destination, halves.0)
+  if count > 16 { cpu.setVector(upper(op.pointee.destination), halves.1) }
+  return true
+}
+
+/// Operands of 16 and 32 bytes: SDM Vol. 1 §4.1.1 "Alignment of Words, Doublewords, Quadwords, and Double
 /// Quadwords".
 @inline(__always)
-private func isAligned(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
-  if _fastPath(address & 15 == 0) { return true }
+private func isAligned(_ cpu: CPU, _ op: Op, _ address: UInt64, _ size: UInt64) -> Bool {
+  if _fastPath(address & (size &- 1) == 0) { return true }
   raise(cpu, op, X86.Exception.generalProtection, code: 0)
   return false
 }
 
 enum VectorLoads {
+  static let byte = MemoryHandlers(
+    { loadVector(Flat.self, UInt8.self, $0, $1) },
+    { loadVector(Based.self, UInt8.self, $0, $1) },
+    { loadVector(Segmented.self, UInt8.self, $0, $1) })
   static let word = MemoryHandlers(
     { loadVector(Flat.self, UInt16.self, $0, $1) },
     { loadVector(Based.self, UInt16.self, $0, $1) },
@@ -74,6 +107,14 @@ enum VectorLoads {
     { loadWhole(Flat.self, aligned: false, $0, $1) },
     { loadWhole(Based.self, aligned: false, $0, $1) },
     { loadWhole(Segmented.self, aligned: false, $0, $1) })
+  static let wideAligned = MemoryHandlers(
+    { loadWide(Flat.self, aligned: true, $0, $1) },
+    { loadWide(Based.self, aligned: true, $0, $1) },
+    { loadWide(Segmented.self, aligned: true, $0, $1) })
+  static let wide = MemoryHandlers(
+    { loadWide(Flat.self, aligned: false, $0, $1) },
+    { loadWide(Based.self, aligned: false, $0, $1) },
+    { loadWide(Segmented.self, aligned: false, $0, $1) })
   static let lowHalf = MemoryHandlers(
     { loadHalf(Flat.self, high: false, $0, $1) }, { loadHalf(Based.self, high: false, $0, $1) },
     { loadHalf(Segmented.self, high: false, $0, $1) })
@@ -98,7 +139,7 @@ func storeVector<A: Addressing, T: Width>(
 /// Stores 16 bytes.
 @inline(__always)
 func storeWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, 16), !aligned || isAligned(cpu, op, address) else {
+  guard let address = A.linear(cpu, op, 16), !aligned || isAligned(cpu, op, address, 16) else {
     return
   }
   let entry = tlbEntry(cpu, address)
@@ -111,7 +152,43 @@ func storeWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
   return next(cpu, op)
 }
 
+/// Stores 32 bytes.
+@inline(__always)
+func storeWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
+  guard let address = A.linear(cpu, op, 32), !aligned || isAligned(cpu, op, address, 32) else {
+    return
+  }
+  let entry = tlbEntry(cpu, address)
+  if _fastPath(entry.pointee.write_tag == (address &+ 31) & ~pageMask) {
+    let host = hostPointer(address, entry.pointee.addend)
+    host.storeBytes(of: cpu.vector(op.pointee.source), as: Quadwords.self)
+    host.storeBytes(
+      of: cpu.vector(upper(op.pointee.source)), toByteOffset: 16, as: Quadwords.self)
+    return next(cpu, op)
+  }
+  guard storeWideSlowly(cpu, op, address) else { return }
+  return next(cpu, op)
+}
+
+@inline(never)
+private func storeWideSlowly(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
+  let halves: (Quadwords, Quadwords) = (
+    cpu.vector(op.pointee.source), cpu.vector(upper(op.pointee.source))
+  )
+  return withUnsafeBytes(of: halves) {
+    storeBlock(cpu, op, address, from: $0.baseAddress.unsafelyUnwrapped, 32)
+  }
+}
+
 enum VectorStores {
+  static let wideAligned = MemoryHandlers(
+    { storeWide(Flat.self, aligned: true, $0, $1) },
+    { storeWide(Based.self, aligned: true, $0, $1) },
+    { storeWide(Segmented.self, aligned: true, $0, $1) })
+  static let wide = MemoryHandlers(
+    { storeWide(Flat.self, aligned: false, $0, $1) },
+    { storeWide(Based.self, aligned: false, $0, $1) },
+    { storeWide(Segmented.self, aligned: false, $0, $1) })
   static let doubleword = MemoryHandlers(
     { storeVector(Flat.self, UInt32.self, $0, $1) },
     { storeVector(Based.self, UInt32.self, $0, $1) },

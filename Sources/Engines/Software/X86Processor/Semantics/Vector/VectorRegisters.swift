@@ -1,7 +1,8 @@
 import CProcessor
 
-// The XMM registers as operands. Ops name them by index, not by offset: 0 to 15 are XMM0 to XMM15, the
-// rest is scratch. An operation on packed elements is a closure on SIMD values, one lane an element.
+// The XMM registers as operands. Ops name them by index, not by offset: 0 to 15 are XMM0 to XMM15, the next
+// four are scratch, and the twenty behind those are the upper halves of them all. An operation on packed
+// elements is a closure on SIMD values, one lane an element.
 
 typealias Bytes = SIMD16<UInt8>
 typealias SignedBytes = SIMD16<Int8>
@@ -20,7 +21,13 @@ enum VectorScratch {
   static let source: UInt8 = 16
   /// An MMX register's stand-in.
   static let destination: UInt8 = 17
+  /// Where instructions of several steps keep what they have so far.
+  static let extra: UInt8 = 18
 }
+
+/// The index of the upper half of a YMM register or of scratch.
+@inline(__always)
+func upper(_ index: UInt8) -> UInt8 { index &+ UInt8(X86_VECTOR_UPPER) }
 
 extension UnsafeMutablePointer<x86_cpu> {
   /// The bytes of a vector register.
