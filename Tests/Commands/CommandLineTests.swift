@@ -35,6 +35,7 @@ struct CommandLineTests {
       return
     }
     #expect(configuration.processors == 1)
+    #expect(configuration.model.name == "x86-64-v2")
     #expect(configuration.memory.bytes == 512 << 20)
     #expect(configuration.restartsOnReset)
     #expect(plan.serial == [.stdio, .null, .null, .null])
@@ -45,6 +46,7 @@ struct CommandLineTests {
   @Test func `short and long options are read`() throws {
     let plan = try plan(
       "-k", Self.file, "-i", Self.file, "-c", "console=ttyS0", "-m", "2G", "--cpus", "2",
+      "--cpu", "x86-64-v3",
       "--serial", "null", "--serial", "stdio", "--debug-exit", "0xf4", "--no-reboot",
       "--module", Self.file + "=a=b", "--boot-protocol", "pvh")
     guard case .powerOn(let configuration) = plan.start,
@@ -58,6 +60,7 @@ struct CommandLineTests {
     #expect(kernel.bootProtocol == .pvh)
     #expect(kernel.initrd?.isEmpty == false)
     #expect(configuration.debugExitPort == 0xf4)
+    #expect(configuration.model.name == "x86-64-v3")
     #expect(!configuration.restartsOnReset)
     #expect(plan.serial == [.null, .stdio, .null, .null])
   }
@@ -70,6 +73,10 @@ struct CommandLineTests {
     #expect(refusal("-k", Self.file, "--rom", Self.file).contains("not both"))
     #expect(refusal("-k", Self.file, "--debug-exit", "0x10000").contains("--debug-exit 0x10000"))
     #expect(refusal("-k", Self.file, "--serial", "tcp:1").contains("--serial tcp:1"))
+    #expect(
+      refusal("-k", Self.file, "--cpu", "z80")
+        == "--cpu z80: There is no such processor model: write x86-64-v2 or x86-64-v3.")
+    #expect(refusal("--restore", "x", "--cpu", "x86-64-v3").contains("leave those options out"))
     #expect(refusal("--restore", "x", "-m", "1G").contains("leave those options out"))
     #expect(refusal("-k", Self.file, "--snapshot-after", "1").contains("--snapshot FILE"))
     #expect(

@@ -31,7 +31,7 @@ extension X86 {
     package var tscFrequency: UInt64
 
     /// The models that can be asked for, by name.
-    package static let all: [CPUModel] = [.x86_64v2]
+    package static let all: [CPUModel] = [.x86_64v2, .x86_64v3]
 
     /// The x86-64 psABI's micro-architecture level 2 (x86-64 psABI 1.0 §3.1.1): CMPXCHG16B, LAHF, POPCNT and
     /// SSE up to 4.2.

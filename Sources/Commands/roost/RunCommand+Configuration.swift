@@ -35,7 +35,9 @@ extension RunCommand {
   private func configuration() throws(ConfigurationError) -> VMConfiguration {
     VMConfiguration(
       memory: try named("--memory", MemorySize(parsing: machine.memory ?? "512M")),
-      processors: machine.cpus ?? 1, boot: try bootSource(),
+      processors: machine.cpus ?? 1,
+      model: try named("--cpu", ProcessorModel.parse(machine.cpu ?? "x86-64-v2")),
+      boot: try bootSource(),
       debugExitPort: try debugExitPort(), restartsOnReset: !conduct.noReboot)
   }
 
@@ -79,7 +81,8 @@ extension RunCommand {
 
   private func restoredPath() throws(ConfigurationError) -> String {
     guard boot.kernel == nil, boot.rom == nil, boot.initrd == nil, boot.cmdline == nil,
-      boot.module.isEmpty, machine.memory == nil, machine.cpus == nil, machine.debugExit == nil
+      boot.module.isEmpty, machine.memory == nil, machine.cpus == nil, machine.cpu == nil,
+      machine.debugExit == nil
     else {
       throw ConfigurationError(
         "--restore",

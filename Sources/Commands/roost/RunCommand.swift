@@ -81,6 +81,11 @@ struct MachineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "The processors' model: x86-64-v2 or x86-64-v3. (default: x86-64-v2)", valueName: "name"))
+  var cpu: String?
+
+  @Option(
+    help: ArgumentHelp(
       "What executes the guest: kvm; software; auto: KVM where it runs all of a guest natively; auto:any-kvm: "
         + "KVM wherever it runs.", valueName: "name"))
   var engine = "auto"

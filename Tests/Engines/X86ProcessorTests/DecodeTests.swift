@@ -1,3 +1,4 @@
+import ArchitectureX86
 import CProcessor
 import Testing
 
@@ -30,7 +31,11 @@ struct DecodeTests {
     }
   }
 
-  private static let maps: [[UInt8]] = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]]
+  /// The last are VEX prefixes: in three bytes for each map, and in two.
+  private static let maps: [[UInt8]] = [
+    [], [0x0f], [0x0f, 0x38], [0x0f, 0x3a], [0xc4, 0xe1, 0x7d], [0xc4, 0xe2, 0x6d],
+    [0xc4, 0xe2, 0xf9], [0xc4, 0xe3, 0x6d], [0xc4, 0xe3, 0xfd], [0xc5, 0xec], [0xc5, 0xfe],
+  ]
 
   @Test(arguments: modes)
   func `every opcode is taken apart and translated within its room`(_ mode: CodeMode) {
@@ -54,6 +59,7 @@ struct DecodeTests {
           #expect(instruction.length > 0 && instruction.length <= 15)
           var translator = Translator(into: buffer, capacity: 4 * room)
           translator.vectorDisabled = turn & 1 != 0
+          translator.features = turn & 2 != 0 ? .x86_64v3 : .x86_64v2
           _ = translator.translate(instruction, at: 0x800)
           if translator.count > room || translator.count == 0 {
             Issue.record("\(bytes) in \(mode) makes \(translator.count) steps")

@@ -45,8 +45,10 @@ package struct PCShape: Codable, Sendable, Equatable {
     if romSize % 4096 != 0 || romSize > 16 << 20 {
       return ConfigurationError("--rom", "The file must be whole pages of 4 KiB, at most 16 MiB.")
     }
-    if X86.CPUModel.all.allSatisfy({ $0.name != model }) {
-      return ConfigurationError("--cpu \(model)", "There is no such processor model.")
+    do throws(ConfigurationError) {
+      _ = try ProcessorModel.parse(model)
+    } catch {
+      return ConfigurationError("--cpu \(error.subject)", error.reason)
     }
     if let tscFrequency, !Self.tscFrequencies.contains(tscFrequency) {
       return ConfigurationError(
