@@ -268,6 +268,7 @@ private final class Surroundings: CoreNeighbours, ProcessorAttention, MemoryWatc
   unowned(unsafe) var core: Core?
 
   func pageWatched(page: Int, physical: UInt64, by core: Core) {}
+  func haveAllHeard(_ announcements: UInt64) -> Bool { true }
   func sleep(_ core: Core) { core.kick() }
   func wake(_ core: Core) {}
   func attend(_ processor: Int) { core?.attend() }

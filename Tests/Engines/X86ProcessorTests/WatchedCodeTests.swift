@@ -85,6 +85,26 @@ import Testing
     #expect(runRoutine() == 2)
   }
 
+  @Test(
+    arguments: [
+      [0x0f, 0xa2, 0xff, 0xd6, 0xf4],  // cpuid; call rsi; hlt
+      [0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8, 0xff, 0xd6, 0xf4],  // mov rax, cr3; mov cr3, rax; call rsi; hlt
+    ] as [[UInt8]])
+  func `a serialising instruction finds what has not been told yet`(_ code: [UInt8]) {
+    writeUnasked()
+    machine.write(code, at: Place.code + 0x1000)
+    machine.cpu.rsi = Self.routine
+    machine.run(from: Place.code + 0x1000)
+    #expect(machine.cpu.rax & 0xff == 2)
+    #expect(!machine.core.unheardPages.isEmpty)
+    // The writer tells what it did, and the page is announced anew; then there is no more to find.
+    for _ in 0..<2 {
+      runWriter(rbx: Place.data)
+      machine.run(from: Place.code + 0x1000)
+    }
+    #expect(machine.core.unheardPages.isEmpty)
+  }
+
   @Test func `nothing is lost while no core announces`() {
     runWriter(rbx: Self.routine + 0x100)
     writer.flushTranslations(global: true)
@@ -106,6 +126,9 @@ import Testing
       for other in cores where other !== core {
         other.notePageWatched(page: page, physical: physical)
       }
+    }
+    func haveAllHeard(_ announcements: UInt64) -> Bool {
+      cores.allSatisfy { $0.hasHeard(announcements) }
     }
     func sleep(_ core: Core) { core.kick() }
     func wake(_ core: Core) {}

@@ -115,6 +115,10 @@ private final class Sleepers: CoreNeighbours, ProcessorAttention, MemoryWatcher,
     }
   }
 
+  func haveAllHeard(_ announcements: UInt64) -> Bool {
+    cores.allSatisfy { $0.hasHeard(announcements) }
+  }
+
   func watchedLinesChanged(page: Int) {
     for core in cores { core.noteCodeChanged(page: page) }
   }

@@ -428,7 +428,8 @@ enum SystemInstructions {
 
   static let identify: Handler = { cpu, op in
     let leaf = cpu.core {
-      $0.cpuid(cpu.get(Slot.rax, UInt32.self), cpu.get(Slot.rcx, UInt32.self))
+      $0.distrustUnheardPages()
+      return $0.cpuid(cpu.get(Slot.rax, UInt32.self), cpu.get(Slot.rcx, UInt32.self))
     }
     cpu.set(Slot.rax, leaf.eax)
     cpu.set(Slot.rbx, leaf.ebx)

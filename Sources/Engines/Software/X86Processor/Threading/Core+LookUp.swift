@@ -183,16 +183,6 @@ extension Core {
     return page.base.load(fromByteOffset: Int(physical & pageMask), as: UInt8.self)
   }
 
-  private func watch(page: Int, physical: UInt64, from first: Int, through last: Int) {
-    let lines = WatchedLines.lines(from: first, through: last)
-    guard memory.watchedLines.watched(page: page) & lines != lines else { return }
-    if memory.watchedLines.watch(lines, page: page) {
-      heardAnnouncements &+= 1
-      tlb.revokeWrites(toPhysical: physical)
-      neighbours?.pageWatched(page: page, physical: physical, by: self)
-    }
-  }
-
   /// Forgets code decoded from a page.
   func dropCode(page: Int) {
     if code.drop(page: page) { statistics.droppedPages.increment() }

@@ -1,10 +1,8 @@
-import Synchronization
 import ArchitectureX86
 package import Board
 import CProcessor
 package import Execution
 import InterruptControllers
-import Memory
 
 /// Bits of `x86_cpu.attention`: why threaded code should return to the loop.
 enum Attention {
@@ -99,6 +97,9 @@ extension Core {
     case LeaveReason.entry:
       // The handler is traced only if the way in left TF set.
       return !isTraced || !self.isTraced || trap()
+    case LeaveReason.stateChange:
+      distrustUnheardPages()
+      return !isTraced || trap()
     default: return !isTraced || trap()
     }
   }
@@ -150,98 +151,5 @@ extension Core {
     guard activity == .halted else { return false }
     return pending.contains(.nmi) && !nmiBlocked
       || pending.contains(.interrupt) && cpu.pointee.system_flags & X86.Flags.interrupt != 0
-  }
-}
-
-// MARK: - Between cores
-
-extension Core {
-  /// What another core, or a device, asks for.
-  enum Message {
-    /// Code of a page is being decoded for the first time: it must not be written without being asked.
-    case pageWatched(page: Int, physical: UInt64)
-    case codeChanged(page: Int)
-    case revokeAllWrites
-    case rightsChanged(pages: Range<Int>)
-  }
-
-  /// Leaves a message; the core reads it at its next jump. From any thread.
-  func post(_ message: Message) {
-    messages.withLock { $0.append(message) }
-    x86_attention_set(cpu, Attention.housekeeping)
-    neighbours?.wake(self)
-  }
-
-  private func keepHouse() {
-    let received = messages.withLock { messages in
-      defer { messages = [] }
-      return messages
-    }
-    for message in received {
-      switch message {
-      case .pageWatched(let page, let physical):
-        heardAnnouncements &+= 1
-        // What this core wrote before it read this may be missing from what others decoded: the page counts
-        // as written now.
-        if tlb.revokeWrites(toPhysical: physical) || hasLostGrants {
-          memory.watchedLines.noteWrite(page: page, from: 0, through: Int(pageMask))
-        }
-      case .codeChanged(let page): dropCode(page: page)
-      case .revokeAllWrites:
-        noteLostGrants()
-        tlb.revokeWrites(toPhysical: nil)
-      case .rightsChanged(let pages): forgetRights(to: pages)
-      }
-    }
-    if heardAnnouncements == memory.watchedLines.announcements { hasLostGrants = false }
-    if needsCacheReset {
-      needsCacheReset = false
-      statistics.cacheResets.increment()
-      code.dropAll()
-      forgetCodeAddresses()
-    }
-  }
-
-  /// To be called before translations go away that let writes pass without being asked.
-  ///
-  /// A core that begins to watch a page announces that, then reads the page, while this one may still write to it
-  /// unasked. Once this one hears of it, it finds by its translation that it may have written. If the translation
-  /// is gone by then, this finds out: either no announcement is on its way, and whoever announces one from here
-  /// on reads what was written; or one is, and then pages count as written until all have been heard.
-  func noteLostGrants() {
-    // What was written must be out before the announcements are looked at.
-    atomicMemoryFence(ordering: .sequentiallyConsistent)
-    if heardAnnouncements != memory.watchedLines.announcements { hasLostGrants = true }
-  }
-
-  /// Another core keeps code decoded from a page. From any thread.
-  package func notePageWatched(page: Int, physical: UInt64) {
-    post(.pageWatched(page: page, physical: physical))
-  }
-
-  /// Watched lines of a page were written. From any thread: on the core's own the code is dropped at once,
-  /// since the instruction that wrote may be followed by the one it wrote.
-  package func noteCodeChanged(page: Int) {
-    if isCurrent { dropCode(page: page) } else { post(.codeChanged(page: page)) }
-  }
-
-  /// The rights to pages changed. From any thread: on the core's own it heeds them at once.
-  package func noteRightsChanged(pages: Range<Int>) {
-    if isCurrent { forgetRights(to: pages) } else { post(.rightsChanged(pages: pages)) }
-  }
-
-  /// Writes are to be noticed again. From any thread.
-  package func noteWritesWanted() { post(.revokeAllWrites) }
-
-  /// Asks `run` to return. From any thread.
-  package func kick() {
-    x86_attention_set(cpu, Attention.kick)
-    neighbours?.wake(self)
-  }
-
-  /// The local APIC has something. From any thread.
-  package func attend() {
-    x86_attention_set(cpu, Attention.interrupt)
-    neighbours?.wake(self)
   }
 }

@@ -13,6 +13,8 @@ package protocol CoreNeighbours: AnyObject, Sendable {
   /// `core` began to keep code decoded from a page that nobody did before: whoever may write the page
   /// without being asked must lose that right.
   func pageWatched(page: Int, physical: UInt64, by core: Core)
+  /// Whether every core has heard that many announcements of watched pages. From any thread.
+  func haveAllHeard(_ announcements: UInt64) -> Bool
   /// Returns once the core must wake. On its own thread.
   func sleep(_ core: Core)
   /// Ends a sleep, if there is one. From any thread.
@@ -56,10 +58,12 @@ package final class Core: @unchecked Sendable {
   /// The bytes of the instruction that `decodeOne` last looked at.
   var fetched = InstructionBytes()
   var needsCacheReset = false
-  /// How many pages this core knows to be watched since it was made, and whether translations may have gone
-  /// away by which it wrote to others: see `noteLostGrants`.
-  var heardAnnouncements: UInt64
+  /// How many announcements of watched pages it has heard, counted like `WatchedLines.announcements`; whether
+  /// translations may have gone away by which it wrote to such pages; and pages that it watches itself of which
+  /// others may not have heard. See Core+WatchedPages.swift.
+  let heardAnnouncements: Atomic<UInt64>
   var hasLostGrants = false
+  var unheardPages: [Int] = []
 
   var nmiBlocked = false
   /// An event of a restored state that is still to enter its handler.
@@ -104,7 +108,7 @@ package final class Core: @unchecked Sendable {
       byteCount: MemoryLayout<x86_cpu>.size, alignment: 64)
     raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<x86_cpu>.size)
     cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
-    heardAnnouncements = memory.watchedLines.announcements
+    heardAnnouncements = Atomic(memory.watchedLines.announcements)
     straddling = .allocate(capacity: 4 * Translator.stepsPerInstruction)
     code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
     codePages = .allocate(capacity: CodePageEntry.count)

@@ -1,0 +1,58 @@
+import Memory
+import Synchronization
+
+// A core that begins to watch a page, to keep code decoded from it, announces that to the others. Until they have
+// heard of it they may write to the page by translations that let them do so unasked.
+
+extension Core {
+  /// Watches lines of a page before they are decoded: a write that comes later is noticed.
+  func watch(page: Int, physical: UInt64, from first: Int, through last: Int) {
+    let lines = WatchedLines.lines(from: first, through: last)
+    guard memory.watchedLines.watched(page: page) & lines != lines else { return }
+    guard memory.watchedLines.watch(lines, page: page) else { return }
+    hear()
+    tlb.revokeWrites(toPhysical: physical)
+    neighbours?.pageWatched(page: page, physical: physical, by: self)
+    if !haveAllHeard { unheardPages.append(page) }
+  }
+
+  // MARK: - The one who writes
+
+  /// Counts an announcement as heard, its own or another's: what it asks for is done.
+  func hear() { heardAnnouncements.add(1, ordering: .acquiringAndReleasing) }
+
+  /// Whether this core has heard that many announcements. From any thread.
+  package func hasHeard(_ announcements: UInt64) -> Bool {
+    heardAnnouncements.load(ordering: .acquiring) == announcements
+  }
+
+  /// To be called before translations go away that let writes pass without being asked.
+  ///
+  /// Once this core hears that a page is watched, it finds by its translation that it may have written to it. If
+  /// the translation is gone by then, this finds out: either no announcement is on its way, and whoever announces
+  /// one from here on reads what was written; or one is, and then pages count as written until all have been heard.
+  func noteLostGrants() {
+    // What was written must be out before the announcements are looked at.
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+    if !hasHeard(memory.watchedLines.announcements) { hasLostGrants = true }
+  }
+
+  // MARK: - The one who decodes
+
+  /// Whether no announcement is on its way.
+  private var haveAllHeard: Bool {
+    neighbours?.haveAllHeard(memory.watchedLines.announcements) ?? true
+  }
+
+  /// Behind a serialising instruction: what another processor wrote before that must be run as written (SDM
+  /// Vol. 3A §8.1.3 "Handling Self- and Cross-Modifying Code"), though it may not have heard yet that it has to
+  /// tell. So the pages of which it may not have heard are decoded anew.
+  @inline(never)
+  func distrustUnheardPages() {
+    guard !unheardPages.isEmpty else { return }
+    // Asked first: what is written after that is told.
+    let isLastTime = haveAllHeard
+    for page in unheardPages { dropCode(page: page) }
+    if isLastTime { unheardPages.removeAll(keepingCapacity: true) }
+  }
+}
