@@ -211,7 +211,7 @@ let package = Package(
     .plugin(name: "BuildGuests", capability: .buildTool()),
     tests(
       "GuestTests", in: "Guests",
-      ["Kit", "Monitor", "HostOS", "Execution", "SoftwareEngine", "ArchitectureX86", log],
+      ["Kit", "Monitor", "HostOS", "Execution", "SoftwareEngine", "KVM", "ArchitectureX86", log],
       excluding: ["Programs", "README.md"], plugins: ["BuildGuests"]),
   ],
   cLanguageStandard: .gnu17

@@ -1,17 +1,22 @@
+import ArchitectureX86
 import Foundation
 import HostOS
 import Kit
 import Logging
 import Monitor
-import SoftwareEngine
 import Streams
 
 /// A machine that runs one guest to its end, and what there was to see.
 struct GuestMachine {
   var processors = 1
   var memory: UInt64 = 64 << 20
+  var model = Self.model
+  /// What its lives run on, in turn.
+  var engines: [EngineKind] = [.software]
   /// Longer than any guest takes on a busy machine; one that is stuck ends here.
   var patience: Duration = .seconds(120)
+
+  static let model = X86.CPUModel.x86_64v2.counting
 
   struct Run: Sendable {
     var reason: ExitReason
@@ -22,24 +27,28 @@ struct GuestMachine {
   }
 
   /// Runs until the guest ends the machine. At each of the moments, counted from the last, it is saved,
-  /// and goes on in a new machine.
+  /// and goes on in a new machine, of which the last hears `word` on COM1.
   func run(
-    _ kernel: VMConfiguration.Kernel, savedAfter moments: [Duration] = []
+    _ kernel: VMConfiguration.Kernel, savedAfter moments: [Duration] = [], word: [UInt8] = []
   ) async throws -> Run {
     let configuration = VMConfiguration(
-      memory: MemorySize(bytes: memory), processors: processors, boot: .kernel(kernel),
+      memory: MemorySize(bytes: memory), processors: processors, model: model,
+      boot: .kernel(kernel),
       debugExitPort: 0xf4, restartsOnReset: false)
     let path = "\(FileManager.default.temporaryDirectory.path())/roost-guest-\(UUID())"
     defer { try? FileManager.default.removeItem(atPath: path) }
     var whole = Run(reason: .stopped, text: "", lives: 0)
     for moment in moments.map(Optional.some) + [nil] {
       let restores = whole.lives > 0
-      let run = try await live(savedAfter: moment, to: path) { loop, backends, log in
+      let engine = try engines[whole.lives % engines.count].makeEngine()
+      let run = try await live(
+        savedAfter: moment, to: path, word: moment == nil ? word : []
+      ) { loop, backends, log in
         restores
           ? try VirtualMachine(
-            restoring: path, engine: SoftwareEngine(), loop: loop, backends: backends, log: log)
+            restoring: path, engine: engine, loop: loop, backends: backends, log: log)
           : try VirtualMachine(
-            configuration, engine: SoftwareEngine(), loop: loop, backends: backends, log: log)
+            configuration, engine: engine, loop: loop, backends: backends, log: log)
       }
       whole = Run(reason: run.reason, text: whole.text + run.text, lives: whole.lives + 1)
       if run.reason != .stopped { break }
@@ -49,7 +58,7 @@ struct GuestMachine {
 
   /// One machine from its start to its end, or to the moment when it is saved and stopped.
   private func live(
-    savedAfter moment: Duration?, to path: String,
+    savedAfter moment: Duration?, to path: String, word: [UInt8],
     _ make: (EventLoop, PC.Backends, Logger) throws -> VirtualMachine
   ) async throws -> Run {
     let loop = try EventLoop(name: "guest devices")
@@ -60,6 +69,7 @@ struct GuestMachine {
       loop, PC.Backends(serial: [console, nothing, nothing, nothing]),
       Logger(label: "guest") { _ in SwiftLogNoOpLogHandler() })
     try await machine.start()
+    if !word.isEmpty { console.deliver(word) }
     let watch = Task {
       try await Task.sleep(for: moment ?? patience)
       if moment != nil {

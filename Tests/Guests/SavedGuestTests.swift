@@ -16,6 +16,16 @@ extension MachineTests.SavedGuestTests {
     }
   }
 
+  /// Its numbers are right after 50 saves into files, and as many lives on one engine and the other.
+  @Test(.onEngine(.kvm)) func `a guest goes from engine to engine 50 times`() async throws {
+    let machine = GuestMachine(engines: [.kvm, .software])
+    let moments = (0..<50).map { _ in Duration.milliseconds(Int.random(in: 5...40)) }
+    let run = try await machine.run(.program("checksum"), savedAfter: moments, word: [13])
+    #expect(run.lives == 51)
+    #expect(run.reason == .debugExit(0x10), "\(run.text)")
+    #expect(run.text.contains("end  3 passed, 0 failed"), "\(run.text)")
+  }
+
   @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing), arguments: [1, 2])
   func `Linux boots on from any moment`(processors: Int) async throws {
     let machine = GuestMachine(processors: processors, memory: 512 << 20)

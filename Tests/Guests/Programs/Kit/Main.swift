@@ -17,6 +17,8 @@ import Arch
   if info.isAsked(for: "processors") { ProcessorStart.run() }
   if info.isAsked(for: "atomics") { Atomics.run() }
   if info.isAsked(for: "ordering") { Ordering.run() }
+  if info.isAsked(for: "vectors") { KernelVectors.run() }
+  if info.isAsked(for: "checksum") { Checksum.run() }
   if info.isAsked(for: "pci") { PCIScan.run() }
   if info.isAsked(for: "rtc") { RealTimeClock.run() }
   if info.isAsked(for: "acpi") { ACPITables.run() }
