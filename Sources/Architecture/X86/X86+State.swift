@@ -23,7 +23,8 @@ extension X86 {
     package var xcr0: UInt64
     /// Model-specific registers other than those above, by index.
     package var msrs: [MSRValue]
-    /// The XSAVE area in standard form: SDM Vol. 1 §13.4. At least 576 bytes.
+    /// The XSAVE area in standard form: SDM Vol. 1 §13.4. At least 576 bytes; 832 with
+    /// the upper halves of YMM registers.
     package var xsave: [UInt8]
     /// The time-stamp counter's value at the guest time at which the state was taken.
     package var tsc: UInt64

@@ -168,6 +168,44 @@ struct VEXExceptionTests {
     #expect(known > 1500)
   }
 
+  @Test(arguments: [CodeMode.bits64, .bits32, .bits16])
+  func `random instructions end in one way or another`(mode: CodeMode) throws {
+    let machine = try LongModeCore.withAVX()
+    machine.cpu.pointee.code_mode = mode.rawValue
+    machine.cpu.pointee.address_mask = mode == .bits64 ? .max : 0xffff_ffff
+    for segment in [0, 2, 3, 4, 5] {
+      machine.cpu.setSegment(segment, selector: 16, base: 0, limit: 0xffff_ffff, attributes: 0xc093)
+    }
+    var random = VectorSamples(seed: 9)
+    for _ in 0..<60_000 {
+      for register in 0..<16 as Range<UInt8> {
+        let choice = random.next()
+        machine.cpu.set(register * 8, choice & 7 == 0 ? choice : choice & 0xffff)
+      }
+      let n = random.next()
+      let first = 0xe0 | UInt8(truncatingIfNeeded: n) & 0x1f
+      var code: [UInt8] = [0xc4, first & ~0x1c | (n & 0xf00 == 0 ? first & 0x1c : 0)]
+      code += (0..<12).map { UInt8(truncatingIfNeeded: random.next() >> UInt64($0)) }
+      let decoded = try code.withUnsafeBytes { try Decoder.decode($0, mode: mode) }
+      let exception = try machine.run(Array(code.prefix(Int(decoded.length))), mode: mode)
+      let known: [UInt8?] = [
+        nil, X86.Exception.invalidOpcode, X86.Exception.generalProtection, X86.Exception.pageFault,
+        X86.Exception.stackFault, X86.Exception.simd,
+      ]
+      #expect(known.contains(exception), "\(code)")
+    }
+  }
+
+  @Test func `VLDMXCSR loads what MXCSR may be`() throws {
+    let machine = try LongModeCore.withAVX()
+    machine.cpu.rsi = 0x3001
+    try machine.memory.store(0x9fc0 as UInt32, at: GPA(0x3001))
+    #expect(try machine.run([0xc5, 0xf8, 0xae, 0x16]) == nil)
+    #expect(machine.cpu.pointee.mxcsr == 0x9fc0)
+    try machine.memory.store(0x1_9fc0 as UInt32, at: GPA(0x3001))
+    #expect(try machine.run([0xc5, 0xf8, 0xae, 0x16]) == X86.Exception.generalProtection)
+  }
+
   // MARK: - Memory
 
   @Test func `only aligned moves ask for alignment`() throws {
