@@ -187,7 +187,7 @@ let package = Package(
       [
         "Kit", "X86Processor",
         "ArchitectureX86", "SoftwareEngine", "InterruptControllers", "Execution", "Memory", "Board",
-        "Work", "CProcessor",
+        "Work", "CProcessor", "CFloat",
       ],
       // Hundreds of thousands of samples a run.
       settings: common + [.unsafeFlags(["-O"], .when(configuration: .debug))]),

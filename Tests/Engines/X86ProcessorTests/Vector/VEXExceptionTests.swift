@@ -122,7 +122,6 @@ struct VEXExceptionTests {
       }
       if group.lengths.count == 1 {
         code[2] ^= 4
-        // These opcodes exist with either length, of which one moves or widens less.
         #expect(try machine.run(code) == X86.Exception.invalidOpcode, "\(code)")
       }
     }

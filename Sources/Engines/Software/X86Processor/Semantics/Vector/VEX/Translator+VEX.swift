@@ -41,8 +41,7 @@ extension Translator {
   private func permits(_ shape: VEXShape) -> Bool {
     if !shape.hasFirstSource, !namesNone { return false }
     if shape.isScalar { return true }
-    if isWide, shape.isInteger, !features.hasAVX2 { return false }
-    return shape.lengths == .both || shape.lengths == (isWide ? .wide : .short)
+    return !isWide || !shape.isShort && (!shape.isInteger || features.hasAVX2)
   }
 
   // MARK: - Operands

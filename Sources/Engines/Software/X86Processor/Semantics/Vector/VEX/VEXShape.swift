@@ -6,11 +6,10 @@ import CProcessor
 /// Most of AVX and AVX2 is the SSE instruction once for each half of the registers, with the first source in a
 /// register of its own.
 struct VEXShape {
-  enum Lengths { case both, short, wide }
-
   /// Whether VEX.vvvv names a first source.
   var hasFirstSource = true
-  var lengths = Lengths.both
+  /// Whether there is no form of 256 bits.
+  var isShort = false
   /// Of one element: VEX.L says nothing.
   var isScalar = false
   /// Whether it may raise a floating-point exception, and so must keep its destination until its end.
@@ -103,7 +102,7 @@ struct VEXShape {
       VEXShape(hasFirstSource: false, isInteger: true, widensFrom: 8)
     case 0x21, 0x24, 0x31, 0x34: VEXShape(hasFirstSource: false, isInteger: true, widensFrom: 4)
     case 0x22, 0x32: VEXShape(hasFirstSource: false, isInteger: true, widensFrom: 2)
-    case 0x41: VEXShape(hasFirstSource: false, lengths: .short)
+    case 0x41: VEXShape(hasFirstSource: false, isShort: true)
     default: nil
     }
   }
@@ -115,11 +114,11 @@ struct VEXShape {
     case 0x0c: VEXShape(immediateShift: 4)
     case 0x0d: VEXShape(immediateShift: 2)
     case 0x0e, 0x0f: integer
-    case 0x21: VEXShape(lengths: .short)
+    case 0x21: VEXShape(isShort: true)
     case 0x40: float
-    case 0x41: VEXShape(lengths: .short, mayRaise: true)
+    case 0x41: VEXShape(isShort: true, mayRaise: true)
     case 0x42: VEXShape(isInteger: true, immediateShift: 3)
-    case 0x60...0x63: VEXShape(hasFirstSource: false, lengths: .short)
+    case 0x60...0x63: VEXShape(hasFirstSource: false, isShort: true)
     default: nil
     }
   }
