@@ -25,6 +25,7 @@ final class KVMPartition: Partition, @unchecked Sendable {
   let coalescing: KVMWriteCoalescer?
   let doorbellRegistrar: KVMDoorbells
   let statistics: [KVMStatistics]
+  let hasUserModeQuirk: Bool
   private let dirtyRingEntries: Int?
   private let mappingSize: Int
   private(set) var map: MemoryMap?
@@ -49,7 +50,9 @@ final class KVMPartition: Partition, @unchecked Sendable {
       try host.handle.request(
         KVM_REQUEST_GET_VCPU_MMAP_SIZE, 0, "say how large a processor's mapping is"))
     dirtyRingEntries = dirtyLog == .ring ? KVMDirtyPages.ringEntries : nil
-    try Self.setUp(machine, host: host, dirtyRing: dirtyRingEntries)
+    hasUserModeQuirk = UserModeQuirk.isPresent(host)
+    try Self.setUp(
+      machine, host: host, dirtyRing: dirtyRingEntries)
     routes = MessageRoutes(machine)
     interrupts = KVMInterrupts(machine, routes: routes, attention: attention)
     timeKeeper = TimeKeeper(plan.clock, frequency: plan.model.tscFrequency)
@@ -154,6 +157,7 @@ extension KVMPartition {
 
   func inspect(_ node: inout Node) {
     node.field("engine", "kvm")
+    node.field("completesUserModeEntries", hasUserModeQuirk)
     node.field("memorySlots", map?.slots.count ?? 0)
     for (index, statistics) in statistics.enumerated() {
       node.child("\(index)") { statistics.inspect(&$0) }

@@ -16,10 +16,17 @@ extension KVMProcessor {
         "KVM failed at processor \(index): internal error \(exit.pointee.internal.suberror)")
     }
     let before = try state(counter: time.runningCounter())
+    return try carryOut(before, after: before, &buses)
+  }
+
+  /// Carries out the next instruction of `state`, which is to take the place of KVM's `before`.
+  func carryOut(
+    _ state: X86.State, after before: X86.State, _ buses: inout Buses
+  ) throws(EngineError) -> Exit? {
     let emulator = instructionEmulator
     let outcome: InstructionEmulator.Outcome
     do throws(StateError) {
-      outcome = try emulator.execute(before, &buses)
+      outcome = try emulator.execute(state, &buses)
     } catch {
       throw EngineError(
         "KVM left processor \(index) at an instruction that it cannot emulate, in a state that the "
@@ -80,6 +87,9 @@ extension KVMProcessor {
 }
 
 extension X86.State {
+  /// A model-specific register of those saved by index.
+  func msr(_ index: UInt32) -> UInt64 { msrs.first { $0.index == index }?.value ?? 0 }
+
   /// Whether any register of `kvm_sregs` but the segments differs.
   fileprivate func hasOtherSystemRegisters(than other: X86.State) -> Bool {
     ldtr != other.ldtr || tr != other.tr || gdtr != other.gdtr || idtr != other.idtr

@@ -29,7 +29,9 @@ final class KVMProcessor: VirtualProcessor {
   var emulator: InstructionEmulator?
   /// Whether `run` is to return after the next instruction.
   private(set) var isStepping = false
-  private var stops = DebugStops()
+  private(set) var stops = DebugStops()
+  /// Where the guest's handlers begin, if arrivals there must be seen: see `UserModeQuirk`.
+  var watchedHandlers: [UInt64] = []
 
   init(
     _ index: Int, _ handle: KVMHandle, _ mapping: ProcessorMapping, of partition: KVMPartition,
@@ -67,6 +69,7 @@ final class KVMProcessor: VirtualProcessor {
   private func runOn(_ buses: inout Buses) throws(EngineError) -> Exit {
     while true {
       try serveInterrupts()
+      if _slowPath(partition.hasUserModeQuirk) { try followHandlers() }
       partition.enterGuest(attention)
       let result = kvm_request(descriptor, UInt(KVM_REQUEST_RUN.rawValue), 0)
       attention.leave()
@@ -104,7 +107,9 @@ final class KVMProcessor: VirtualProcessor {
     case KVM_EXIT_IOAPIC_EOI: partition.interrupts.ended(exit.pointee.eoi.vector)
     case KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_INTR: break
     case KVM_EXIT_DIRTY_RING_FULL: partition.tracker?.emptyRings()
-    case KVM_EXIT_DEBUG: return .debug
+    case KVM_EXIT_DEBUG:
+      if watchedHandlers.contains(exit.pointee.debug.arch.pc) { return try enterHandler(&buses) }
+      return .debug
     case KVM_EXIT_SHUTDOWN:
       partition.timeKeeper.noteLeaving()
       return .tripleFault(.zero)
@@ -227,24 +232,28 @@ final class KVMProcessor: VirtualProcessor {
   // MARK: - For a debugger
 
   func setDebugStops(_ stops: DebugStops) throws(EngineError) {
-    guard stops.breakpoints.count <= DebugStops.maximumBreakpoints else {
-      throw EngineError("a processor stops at no more than \(DebugStops.maximumBreakpoints) places")
+    let limit =
+      DebugStops.maximumBreakpoints
+      - (partition.hasUserModeQuirk ? UserModeQuirk.handlers.count : 0)
+    guard stops.breakpoints.count <= limit else {
+      throw EngineError("a processor stops at no more than \(limit) places here")
     }
     self.stops = stops
     try install(stops)
   }
 
-  private func install(_ stops: DebugStops) throws(EngineError) {
+  func install(_ stops: DebugStops) throws(EngineError) {
     isStepping = stops.step
     var request = kvm_guest_debug()
-    if stops != DebugStops() { request.control = UInt32(KVM_GUESTDBG_ENABLE) }
+    let breakpoints = stops.breakpoints + watchedHandlers
+    if stops.step || !breakpoints.isEmpty { request.control = UInt32(KVM_GUESTDBG_ENABLE) }
     if stops.step { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
-    if !stops.breakpoints.isEmpty {
+    if !breakpoints.isEmpty {
       request.control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
       // DR7: each breakpoint is on, and stops at instructions (SDM Vol. 3B §17.2.4).
       var enabled: UInt64 = 0x400
       withUnsafeMutableBytes(of: &request.arch.debugreg) { registers in
-        for (number, address) in stops.breakpoints.enumerated() {
+        for (number, address) in breakpoints.enumerated() {
           registers.storeBytes(of: address, toByteOffset: number * 8, as: UInt64.self)
           enabled |= 2 << UInt64(number * 2)
         }
