@@ -206,7 +206,7 @@ let package = Package(
       ]),
     tests(
       "CommandTests", in: "Commands",
-      ["roost", "Monitor", "HostOS", "Streams", "LinuxBoot", "KVM", arguments]),
+      ["roost", "ArchitectureX86", "Monitor", "HostOS", "Streams", "LinuxBoot", "KVM", arguments]),
     // Programs/ is built by the plugin, for the bare machine.
     .plugin(name: "BuildGuests", capability: .buildTool()),
     tests(

@@ -1,3 +1,4 @@
+import ArchitectureX86
 import ArgumentParser
 import HostOS
 import LinuxBoot
