@@ -8,6 +8,7 @@ import InterruptControllers
 import Memory
 import Synchronization
 import Work
+import X86Processor
 
 /// A guest that KVM runs.
 final class KVMPartition: Partition, @unchecked Sendable {
@@ -30,6 +31,8 @@ final class KVMPartition: Partition, @unchecked Sendable {
   private let mappingSize: Int
   private(set) var map: MemoryMap?
   private(set) var tracker: KVMDirtyPages?
+  /// The same permissions as KVM's slots, for instructions that the interpreter carries out.
+  private(set) var rights: PageRights?
   private let bound = Mutex<Set<Int>>([])
   private let changes = Mutex(())
   private let isChanging = Atomic<Bool>(false)
@@ -121,6 +124,7 @@ extension KVMPartition {
     guard map == nil else { throw EngineError("the guest's memory was mapped twice") }
     let map = try MemoryMap(memory, of: machine, host: host)
     self.map = map
+    rights = PageRights(memory)
     tracker = KVMDirtyPages(
       map, of: machine, processors: plan.processors, usesRings: dirtyRingEntries != nil,
       clears: host.capability(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) != 0)
@@ -133,6 +137,7 @@ extension KVMPartition {
       try map.permit(access, range) { (slot) throws(EngineError) in
         try tracker?.collect(from: slot)
       }
+      _ = try rights?.set(access, in: range)
     }
   }
 

@@ -67,6 +67,16 @@ extension KVMProcessor {
       events.nmi.masked = after.events.nmiBlocked ? 1 : 0
       try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take pending events")
     }
+    // What was on its way into a handler has entered it.
+    if before.events.injected != nil {
+      var events = kvm_vcpu_events()
+      try handle.request(KVM_REQUEST_GET_VCPU_EVENTS, &events, "show pending events")
+      events.flags = 0
+      events.exception.injected = 0
+      events.interrupt.injected = 0
+      events.nmi.injected = 0
+      try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take pending events")
+    }
     if after.activity != before.activity { try setActivity(after.activity) }
     // Interrupts that arrive between the processor's exit and this are lost: only instructions that write to the
     // local APIC's page in a way that KVM cannot emulate come here.
@@ -79,7 +89,8 @@ extension KVMProcessor {
     if let emulator { return emulator }
     let plan = partition.plan
     let made = InstructionEmulator(
-      index: index, processors: plan.processors, memory: memory, model: plan.model,
+      index: index, processors: plan.processors, memory: memory,
+      rights: partition.rights, model: plan.model,
       clock: plan.clock)
     emulator = made
     return made
