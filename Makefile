@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint guest bench boot-compare save-points clean
+.PHONY: help run build test lint guest bench boot-compare exit-cost save-points clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -25,6 +25,9 @@ bench: ## Compare with QEMU and write Documentation/Benchmarks.md (BENCH=folder 
 
 boot-compare: ## Boot the same files under QEMU and Roost in turn; compare times and logs (ARGS=…)
 	@Scripts/boot-compare.sh $(ARGS)
+
+exit-cost: ## Measure what leaving the guest costs under QEMU and Roost with KVM (ARGS=…)
+	@Scripts/exit-cost.sh $(ARGS)
 
 save-points: ## Save a boot at random moments and finish each in a new process (ARGS=…)
 	@Scripts/save-points.sh $(ARGS)

@@ -58,14 +58,14 @@ enum PCIScan {
   }
 
   @discardableResult
-  private static func select(
+  static func select(
     _ device: UInt32, _ function: UInt32, _ register: UInt32, bus: UInt32 = 0
   ) -> UInt16 {
     out32(0xcf8, 0x8000_0000 | bus << 16 | device << 11 | function << 8 | register & 0xfc)
     return 0xcfc
   }
 
-  private static func read(
+  static func read(
     _ device: UInt32, _ function: UInt32, _ register: UInt32, bus: UInt32 = 0
   ) -> UInt32 {
     in32(select(device, function, register, bus: bus))
