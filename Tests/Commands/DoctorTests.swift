@@ -13,7 +13,8 @@ struct DoctorTests {
       kvm: KVMSurvey(
         scalesTSC: true,
         probe: KVMProbe(
-          verdict: .native, instructionsPerSecond: 5e9, tscFrequency: 2_600_000_000,
+          verdict: .native, instructionsPerSecond: 5e9,
+          counter: KVMCounter(frequency: 2_600_000_000),
           time: 1_000_000)),
       kvmModules: ["kvm", "kvm_intel"], memory: .init(available: 16 << 30, overcommit: 0),
       isAtTerminal: true, handleLimit: 1024)
@@ -76,7 +77,7 @@ struct DoctorTests {
   @Test func `an emulated kernel mode fails with the figures`() throws {
     let check = try check("kvm speed") {
       $0.kvm.probe = KVMProbe(
-        verdict: .emulated, instructionsPerSecond: 1.4e6, tscFrequency: nil, time: 4_100_000)
+        verdict: .emulated, instructionsPerSecond: 1.4e6, counter: nil, time: 4_100_000)
     }
     #expect(check.state == .failed)
     #expect(check.finding.contains("1.4 million instructions a second, probed in 4.1 ms"))

@@ -5,11 +5,13 @@ import Testing
 struct EngineDecisionTests {
   private let native = KVMSurvey(
     probe: KVMProbe(
-      verdict: .native, instructionsPerSecond: 5.25e9, tscFrequency: 2_600_000_000, time: 1_240_000)
+      verdict: .native, instructionsPerSecond: 5.25e9,
+      counter: KVMCounter(frequency: 2_600_000_000), time: 1_240_000)
   )
   private let emulated = KVMSurvey(
     probe: KVMProbe(
-      verdict: .emulated, instructionsPerSecond: 1.43e6, tscFrequency: 2_600_000_000,
+      verdict: .emulated, instructionsPerSecond: 1.43e6,
+      counter: KVMCounter(frequency: 2_600_000_000),
       time: 3_900_000))
 
   @Test func `a native KVM is taken, with the figures`() {
@@ -40,7 +42,7 @@ struct EngineDecisionTests {
     (
       KVMSurvey(
         probe: KVMProbe(
-          verdict: .broken("exit 17"), instructionsPerSecond: 0, tscFrequency: nil, time: 1)),
+          verdict: .broken("exit 17"), instructionsPerSecond: 0, counter: nil, time: 1)),
       "exit 17"
     ),
   ])

@@ -16,7 +16,7 @@ struct KVMProbeTests {
       #expect(probe.instructionsPerSecond < KVMProbe.nativeSpeed)
     case .broken: #expect(probe.instructionsPerSecond == 0)
     }
-    #expect((probe.tscFrequency ?? 1_000_000_000) > 10_000_000)
+    #expect((probe.counter?.frequency ?? 1_000_000_000) > 10_000_000)
   }
 
   @Test func `probes leave no handle and no mapping behind`() throws {

@@ -79,7 +79,12 @@ struct Session {
       throw ConfigurationError("--engine \(kind.rawValue)", error.advice)
     }
     switch plan.start {
-    case .powerOn(let configuration):
+    case .powerOn(var configuration):
+      // A machine that counts as KVM's processors do can be moved to KVM and back at any time.
+      if let counter = (try? KVMHost())?.counter {
+        configuration.model.tscFrequency = counter.frequency
+        configuration.startsWithHostCounter = counter.isHosts
+      }
       return try VirtualMachine(
         configuration, engine: engine, loop: loop, backends: attached.backends, log: log)
     case .restore(let path):

@@ -1,3 +1,4 @@
+import ArchitectureX86
 import CKVM
 import Execution
 import Glibc
@@ -19,17 +20,17 @@ package struct KVMProbe: Sendable, Equatable {
   package let verdict: Verdict
   /// Of a guest's kernel; 0 if it does not run.
   package let instructionsPerSecond: Double
-  /// What the time-stamp counters of new processors count in a second; `nil` if KVM does not say.
-  package let tscFrequency: UInt64?
+  /// How its guests count; `nil` if KVM does not say.
+  package let counter: KVMCounter?
   /// Nanoseconds that the probe took.
   package let time: UInt64
 
   package init(
-    verdict: Verdict, instructionsPerSecond: Double, tscFrequency: UInt64?, time: UInt64
+    verdict: Verdict, instructionsPerSecond: Double, counter: KVMCounter?, time: UInt64
   ) {
     self.verdict = verdict
     self.instructionsPerSecond = instructionsPerSecond
-    self.tscFrequency = tscFrequency
+    self.counter = counter
     self.time = time
   }
 
@@ -41,25 +42,48 @@ extension KVMProbe {
   /// Probes a KVM. Takes a few milliseconds, and leaves nothing behind.
   package init(_ host: KVMHost) {
     let start = HostClock.now
-    var frequency: UInt64?
+    var counter: KVMCounter?
     var speed: Double = 0
     do {
       let guest = try CountingGuest(host)
-      frequency = guest.tscFrequency
+      counter = guest.counter
       speed = try guest.measure()
       verdict = speed >= Self.nativeSpeed ? .native : .emulated
     } catch {
       verdict = .broken(error.description)
     }
     instructionsPerSecond = speed
-    tscFrequency = frequency
+    self.counter = counter
     time = HostClock.now.nanoseconds - start.nanoseconds
   }
 }
 
+/// How the time-stamp counters of KVM's processors count.
+package struct KVMCounter: Sendable, Equatable {
+  /// Ticks in a second.
+  package let frequency: UInt64
+  /// Whether guests see the host's counter itself, whatever is set: so it is where kernel mode is emulated.
+  package let isHosts: Bool
+
+  package init(frequency: UInt64, isHosts: Bool = false) {
+    self.frequency = frequency
+    self.isHosts = isHosts
+  }
+
+  /// What the host's counter shows now.
+  package static var host: UInt64 { kvm_host_tsc() }
+}
+
+extension KVMProbe {
+  /// Ticks of a guest's counter in a second.
+  package var tscFrequency: UInt64? { counter?.frequency }
+}
+
 extension KVMHost {
-  /// What the time-stamp counters of new processors count in a second; `nil` if KVM does not say.
-  package var tscFrequency: UInt64? { (try? CountingGuest(self))?.tscFrequency }
+  /// How new processors count; `nil` if KVM does not say.
+  package var counter: KVMCounter? { (try? CountingGuest(self))?.counter }
+  /// Their ticks in a second.
+  package var tscFrequency: UInt64? { counter?.frequency }
 }
 
 // MARK: - The guest
@@ -130,11 +154,14 @@ private final class CountingGuest {
     try processor.request(KVM_REQUEST_SET_SREGS, &registers, "set a processor")
   }
 
-  /// In ticks a second.
-  var tscFrequency: UInt64? {
-    let kilohertz = kvm_request(
-      processor.number, UInt(KVM_REQUEST_GET_TSC_KHZ.rawValue), 0)
-    return kilohertz > 0 ? UInt64(kilohertz) * 1000 : nil
+  var counter: KVMCounter? {
+    let kilohertz = kvm_request(processor.number, UInt(KVM_REQUEST_GET_TSC_KHZ.rawValue), 0)
+    guard kilohertz > 0, let shown = try? processor.readMSR(X86.MSR.timeStampCounter) else {
+      return nil
+    }
+    // KVM starts the counter of a machine's first processor at zero.
+    let frequency = UInt64(kilohertz) * 1000
+    return KVMCounter(frequency: frequency, isHosts: KVMCounter.host &- shown < frequency)
   }
 }
 

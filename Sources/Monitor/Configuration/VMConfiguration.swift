@@ -6,6 +6,8 @@ package struct VMConfiguration: Sendable {
   package var memory: MemorySize
   package var processors: Int
   package var model: X86.CPUModel
+  /// Whether the time-stamp counters start with what the host's shows; otherwise at zero.
+  package var startsWithHostCounter = false
   package var boot: Boot
   /// The ISA debug exit device's first port; `nil`: the machine has none.
   package var debugExitPort: UInt16?

@@ -50,7 +50,7 @@ extension KVMSurvey {
       return "KVM cannot give a guest \(missingFeatures.joined(separator: ", "))"
     }
     if case .broken(let how) = probe?.verdict { return "KVM does not run guests: \(how)" }
-    if let wanted = tscFrequency, let own = probe?.tscFrequency, !scalesTSC,
+    if let wanted = tscFrequency, let own = probe?.counter?.frequency, !scalesTSC,
       !KVMSurvey.agree(wanted, own)
     {
       return "the machine's time-stamp counter runs at \(gigahertz(wanted)), and KVM here keeps to "

@@ -115,9 +115,7 @@ extension Assembly {
   package func load(powerOn: [X86.State]) async throws {
     guard let image else { return }
     try image.load(into: memory)
-    try await Self.setStates(
-      powerOn.enumerated().map { image.state(ofProcessor: $0.offset, powerOn: $0.element) },
-      of: processors)
+    try await Self.setStates(image.states(powerOn: powerOn), of: processors)
   }
 
   /// Takes all parts back to power-on; then `load` is due.

@@ -1,4 +1,5 @@
 package import ArchitectureX86
+import KVM
 package import LinuxBoot
 package import Memory
 
@@ -6,9 +7,11 @@ package import Memory
 package struct BootImage: Sendable {
   package let plan: BootPlan
   package let firmware: PCFirmware?
+  private let startsWithHostCounter: Bool
 
   /// Plans the start of what the user asked for, in the machine of `map`.
   package init(_ configuration: VMConfiguration, map: PCAddressMap) throws {
+    startsWithHostCounter = configuration.startsWithHostCounter
     switch configuration.boot {
     case .rom(let bytes):
       plan = try BootPlan.rom(bytes)
@@ -39,9 +42,16 @@ package struct BootImage: Sendable {
     for table in firmware?.tables ?? [] { try memory.install(table.bytes, at: table.address) }
   }
 
-  /// The state in which a processor starts; all but the first as after power-on.
-  package func state(ofProcessor index: Int, powerOn: X86.State) -> X86.State {
-    guard index == 0, case .entry(let entry) = plan.start else { return powerOn }
-    return X86.State(entering: entry, from: powerOn)
+  /// The states in which the processors start; all but the first as after power-on.
+  package func states(powerOn: [X86.State]) -> [X86.State] {
+    var states = powerOn
+    if case .entry(let entry) = plan.start, let first = states.first {
+      states[0] = X86.State(entering: entry, from: first)
+    }
+    if startsWithHostCounter {
+      let counter = KVMCounter.host
+      for index in states.indices { states[index].tsc = counter }
+    }
+    return states
   }
 }

@@ -178,10 +178,16 @@ extension HostFacts {
 
   private var kvmTSC: Check {
     let name = "kvm tsc"
-    guard let frequency = kvm.probe?.tscFrequency else {
+    guard let counter = kvm.probe?.counter else {
       return .skipped(name, isOpen ? "KVM does not say how fast it counts" : "KVM is closed")
     }
-    let finding = "guests' time-stamp counters run at \(frequency / 1000) kHz"
+    let finding = "guests' time-stamp counters run at \(counter.frequency / 1000) kHz"
+    if counter.isHosts {
+      return .warning(
+        name, "\(finding) and are the host's own",
+        "After a pause or in a file, a guest's time jumps ahead on KVM: let such guests go on in software."
+      )
+    }
     return kvm.scalesTSC
       ? .ok(name, "\(finding), or at any other rate")
       : .warning(
