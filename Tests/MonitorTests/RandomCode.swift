@@ -45,11 +45,14 @@ struct RandomCode {
     if is64Bit, chance.number(below: 2) == 0 {
       bytes.append(0x40 + UInt8(chance.number(below: 16)))
     }
-    switch chance.number(below: 12) {
+    switch chance.number(below: 14) {
     case 0...3: bytes += [0x0f]
     case 4: bytes += [0x0f, 0x38]
     case 5: bytes += [0x0f, 0x3a]
     case 6: bytes += [0xd8 + UInt8(chance.number(below: 8))]
+    case 7: bytes += [0xc5, 0xc0 | UInt8(chance.number(below: 64))]  // VEX
+    case 8:
+      bytes += [0xc4, 0xe1 + UInt8(chance.number(below: 3)), UInt8(chance.number(below: 256))]
     default: break
     }
     var opcode = UInt8(chance.number(below: 256))

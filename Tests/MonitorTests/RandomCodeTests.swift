@@ -58,6 +58,7 @@ private final class Bench {
     loop = try EventLoop(name: "bench")
     var configuration = Rig.configuration(processors: 2)
     configuration.memory = MemorySize(bytes: 8 << 20)
+    configuration.model = .x86_64v3
     machine = try Assembly(
       PCShape(configuration), image: nil, engine: SoftwareEngine(), clock: GuestClock(on: loop),
       loop: loop, backends: Rig.backends,

@@ -211,6 +211,7 @@ extension RandomGuest {
     state.rflags = chance.next() & 0x24_7ed5 | 2
     if chance.number(below: 4) != 0 { state.rflags &= ~X86.Flags.trap }
     state.gdtr = X86.Table(base: Place.globalTable, limit: 0xff)
+    state.xcr0 = [1, 3, 7, 7][Int(chance.number(below: 4))]
     state.cr4 = 0x600 | (chance.number(below: 2) << 18) | (chance.number(below: 2) << 7)
     state.cr0 = X86.CR0.extensionType | X86.CR0.numericError
     state.efer = 0

@@ -276,7 +276,7 @@ extension Core {
     case 1:
       answer.ebx |= UInt32(truncatingIfNeeded: index) << 24
       if !apic.isEnabledGlobally { answer.edx &= ~(1 << 9) }
-      if cpu.pointee.cr4 & X86.CR4.xsave != 0 { answer.ecx |= 1 << 27 }
+      if model.features.hasXSAVE, cpu.pointee.cr4 & X86.CR4.xsave != 0 { answer.ecx |= 1 << 27 }
     case 0xd where subleaf == 0 && model.features.hasXSAVE:
       answer.ebx = X86.StateComponents.areaSize(cpu.pointee.xcr0)
     default: break
