@@ -118,6 +118,10 @@ final class Rig: Sendable {
     return true
   }
 
+  func wait(nanoseconds: UInt64) {
+    Thread.sleep(until: HostClock.now.advanced(by: nanoseconds))
+  }
+
   // MARK: - Memory
 
   func write(_ bytes: [UInt8], at address: UInt64) throws {
