@@ -160,10 +160,12 @@ extension EngineContract {
 
     @Test(arguments: EngineUnderTest.available)
     func `breakpoints stop before their instruction`(_ engine: EngineUnderTest) throws {
+      // Where the engine mends what a KVM leaves undone it needs two of the four itself.
+      let count = engine.emulatesKernelMode ? 2 : DebugStops.maximumBreakpoints
       var places: [UInt64] = []
       let (rig, _) = try rig(engine) { code in
         code.move(.rcx, 0)
-        for _ in 0..<4 {
+        for _ in 0..<count {
           code.noOperation()
           places.append(code.here)
           code.compute(.add, .rcx, 1)
@@ -179,7 +181,7 @@ extension EngineContract {
         try setStops(rig, DebugStops(breakpoints: Array(places.dropFirst(index + 1))))
       }
       let state = try rig.resume().get()
-      #expect(state[.rcx] == 4)
+      #expect(state[.rcx] == UInt64(count))
       #expect(state.debug.prefix(4).allSatisfy { $0 == 0 })
     }
 
