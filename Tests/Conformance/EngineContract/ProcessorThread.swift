@@ -88,7 +88,7 @@ final class Answer<Value: Sendable>: Sendable {
   }
 
   /// Waits for the answer, but no longer than anything here takes.
-  func get(within seconds: UInt64 = 5) throws -> Value {
+  func get(within seconds: UInt64 = 20) throws -> Value {
     guard let value = try poll(for: seconds * 1_000_000_000) else {
       throw NoAnswer(seconds: seconds)
     }
