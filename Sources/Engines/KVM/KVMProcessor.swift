@@ -32,10 +32,6 @@ final class KVMProcessor: VirtualProcessor {
   private(set) var stops = DebugStops()
   /// Where the guest's handlers begin, if arrivals there must be seen: see `UserModeQuirk`.
   var watchedHandlers: [UInt64] = []
-  /// The gates that say so.
-  var watchedGates: UserModeQuirk.Gates?
-  /// Whether `exit` shows the system registers as they are: KVM puts them there whenever the guest is left.
-  private(set) var showsSystemRegisters = false
 
   init(
     _ index: Int, _ handle: KVMHandle, _ mapping: ProcessorMapping, of partition: KVMPartition,
@@ -54,16 +50,12 @@ final class KVMProcessor: VirtualProcessor {
     try CPUIDTable(partition.plan.model, processor: index).install(on: handle)
     time = try ProcessorTime(handle, partition.timeKeeper, partition.plan.model)
     try powerOn()
-    if partition.hasUserModeQuirk, partition.host.capability(KVM_CAP_SYNC_REGS) & 2 != 0 {
-      exit.pointee.kvm_valid_regs = 2  // KVM_SYNC_X86_SREGS
-    }
     attention.bind(mapping)
   }
 
   // MARK: - Running
 
   func run(_ buses: inout Buses) throws(EngineError) -> Exit {
-    showsSystemRegisters = false
     try time.follow()
     if try standsAtBreakpoint() {
       try install(DebugStops(step: true))
@@ -82,12 +74,7 @@ final class KVMProcessor: VirtualProcessor {
       let result = kvm_request(descriptor, UInt(KVM_REQUEST_RUN.rawValue), 0)
       attention.leave()
       if let ring { partition.coalescing?.empty(ring, into: &buses) }
-      let reason = exit.pointee.exit_reason
       if let left = try answer(result, &buses) { return left }
-      // Instructions that we carry out may change them.
-      showsSystemRegisters =
-        exit.pointee.kvm_valid_regs & 2 != 0 && result >= 0
-        && (reason == UInt32(KVM_EXIT_IO) || reason == UInt32(KVM_EXIT_MMIO))
     }
   }
 

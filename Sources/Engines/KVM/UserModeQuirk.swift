@@ -34,72 +34,22 @@ enum UserModeQuirk {
   private static let known = Mutex<Bool?>(nil)
 }
 
-extension UserModeQuirk {
-  /// The gates of the watched handlers as they were read, to see at little cost that they still are the same.
-  struct Gates {
-    private let table: UInt64
-    private let space: UInt64
-    private var places: [GPA] = []
-    private(set) var words: [UInt64] = []
-
-    /// - Parameters:
-    ///   - table: where the interrupt table lies.
-    ///   - space: CR3, by which it was found.
-    init(table: UInt64, space: UInt64) {
-      self.table = table
-      self.space = space
-    }
-
-    /// Reads one more word.
-    mutating func add(_ place: GPA?, in memory: GuestMemory) -> UInt64? {
-      guard let place, let word = try? memory.load(UInt64.self, at: place) else { return nil }
-      places.append(place)
-      words.append(word)
-      return word
-    }
-
-    func areThose(of table: UInt64, _ space: UInt64) -> Bool {
-      table == self.table && space == self.space
-    }
-
-    func areUnchanged(in memory: GuestMemory) -> Bool {
-      for index in places.indices {
-        guard let word = try? memory.load(UInt64.self, at: places[index]), word == words[index]
-        else { return false }
-      }
-      return true
-    }
-  }
-}
-
 // MARK: - Following the guest
 
 extension KVMProcessor {
   /// Puts the breakpoints where the interrupt table now says that the handlers begin.
   func followHandlers() throws(EngineError) {
-    if showsSystemRegisters, let watchedGates,
-      watchedGates.areThose(of: exit.pointee.s.regs.sregs.idt.base, exit.pointee.s.regs.sregs.cr3),
-      watchedGates.areUnchanged(in: memory)
-    {
-      return
-    }
     var system = kvm_sregs()
     try handle.request(KVM_REQUEST_GET_SREGS, &system, "show its registers")
     var found: [UInt64] = []
-    var gates = UserModeQuirk.Gates(table: system.idt.base, space: system.cr3)
     if system.efer & X86.EFER.longModeActive != 0 {
       for vector in UserModeQuirk.handlers {
         // A gate of 64-bit mode: SDM Vol. 3A Figure 6-8.
-        guard let low = gates.add(place(of: system.idt.base &+ UInt64(vector) * 16), in: memory),
-          let high = gates.add(place(of: system.idt.base &+ UInt64(vector) * 16 &+ 8), in: memory),
-          low >> 47 & 1 != 0
+        guard let low = load(system.idt.base &+ UInt64(vector) * 16),
+          let high = load(system.idt.base &+ UInt64(vector) * 16 &+ 8), low >> 47 & 1 != 0
         else { continue }
         found.append(low & 0xffff | low >> 32 & 0xffff_0000 | high << 32)
       }
-      // A mode change has no access that shows it: look again until the tables are there.
-      watchedGates = gates.words.count == 4 ? gates : nil
-    } else {
-      watchedGates = nil
     }
     guard found != watchedHandlers else { return }
     watchedHandlers = found
@@ -154,17 +104,12 @@ extension KVMProcessor {
 
   /// Eight bytes at a linear address; `nil` where there is no memory.
   private func load(_ linear: UInt64) -> UInt64? {
-    place(of: linear).flatMap { try? memory.load(UInt64.self, at: $0) }
-  }
-
-  /// Where eight bytes at a linear address lie in memory.
-  private func place(of linear: UInt64) -> GPA? {
     var translation = kvm_translation()
     translation.linear_address = linear
     guard (try? handle.request(KVM_REQUEST_TRANSLATE, &translation, "translate an address")) != nil,
       translation.valid != 0, linear & 0xfff <= 0xff8
     else { return nil }
-    return GPA(translation.physical_address)
+    return try? memory.load(UInt64.self, at: GPA(translation.physical_address))
   }
 }
 
