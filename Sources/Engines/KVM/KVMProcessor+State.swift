@@ -75,6 +75,8 @@ extension KVMProcessor {
   }
 
   private func xcr0() throws(EngineError) -> UInt64 {
+    // Without XSAVE there is no such register; KVM shows what its processor happens to hold.
+    guard partition.plan.model.features.hasXSAVE else { return 1 }
     var registers = kvm_xcrs()
     try handle.request(KVM_REQUEST_GET_XCRS, &registers, "show XCR0")
     return registers.xcrs.0.value
