@@ -18,6 +18,8 @@ ROWS = {
     "port-read": "IN, answered in user space",
     "memory-write": "register write, answered in user space",
     "memory-read": "register read, answered in user space",
+    "apic-write": "local APIC write, answered in the kernel",
+    "apic-read": "local APIC read, answered in the kernel",
     "port-doorbell": "OUT that rings a doorbell",
     "memory-doorbell": "register write that rings a doorbell",
 }

@@ -30,8 +30,8 @@ final class KVMProcessor: VirtualProcessor {
   /// Whether `run` is to return after the next instruction.
   private(set) var isStepping = false
   private(set) var stops = DebugStops()
-  /// Where the guest's handlers begin, if arrivals there must be seen: see `UserModeQuirk`.
-  var watchedHandlers: [UInt64] = []
+  /// What follows the guest's handlers, if arrivals there must be seen: see `UserModeQuirk`.
+  var watch: UserModeQuirk.Watch?
 
   init(
     _ index: Int, _ handle: KVMHandle, _ mapping: ProcessorMapping, of partition: KVMPartition,
@@ -45,6 +45,7 @@ final class KVMProcessor: VirtualProcessor {
     exit = mapping.exit
     descriptor = handle.number
     attention = partition.attention[index]
+    watch = partition.hasUserModeQuirk ? UserModeQuirk.Watch() : nil
     statistics = partition.statistics[index]
     ring = partition.coalescing.flatMap { mapping.coalescedRing(page: $0.page) }
     try CPUIDTable(partition.plan.model, processor: index).install(on: handle)
@@ -69,7 +70,7 @@ final class KVMProcessor: VirtualProcessor {
   private func runOn(_ buses: inout Buses) throws(EngineError) -> Exit {
     while true {
       try serveInterrupts()
-      if _slowPath(partition.hasUserModeQuirk) { try followHandlers() }
+      if _slowPath(watch != nil) { try followHandlers() }
       partition.enterGuest(attention)
       let result = kvm_request(descriptor, UInt(KVM_REQUEST_RUN.rawValue), 0)
       attention.leave()
@@ -108,7 +109,9 @@ final class KVMProcessor: VirtualProcessor {
     case KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_INTR: break
     case KVM_EXIT_DIRTY_RING_FULL: partition.tracker?.emptyRings()
     case KVM_EXIT_DEBUG:
-      if watchedHandlers.contains(exit.pointee.debug.arch.pc) { return try enterHandler(&buses) }
+      if watch?.handlers.contains(exit.pointee.debug.arch.pc) == true {
+        return try enterHandler(&buses)
+      }
       return .debug
     case KVM_EXIT_SHUTDOWN:
       partition.timeKeeper.noteLeaving()
@@ -245,7 +248,7 @@ final class KVMProcessor: VirtualProcessor {
   func install(_ stops: DebugStops) throws(EngineError) {
     isStepping = stops.step
     var request = kvm_guest_debug()
-    let breakpoints = stops.breakpoints + watchedHandlers
+    let breakpoints = stops.breakpoints + (watch?.handlers ?? [])
     if stops.step || !breakpoints.isEmpty { request.control = UInt32(KVM_GUESTDBG_ENABLE) }
     if stops.step { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
     if !breakpoints.isEmpty {

@@ -32,6 +32,20 @@ enum UserModeQuirk {
   }
 
   private static let known = Mutex<Bool?>(nil)
+
+  /// What is known of the guest's handlers.
+  struct Watch {
+    /// Where they begin.
+    var handlers: [UInt64] = []
+    /// The interrupt table in which they were found.
+    fileprivate var table: X86.Table?
+    /// How often the processor has left the guest. Looking each time would cost more than most exits; a guest
+    /// leaves many times between setting up its interrupt table and its first user program.
+    fileprivate var exits = 0
+
+    fileprivate static let exitsToLook = 16
+    fileprivate static let exitsToSearch = 512
+  }
 }
 
 // MARK: - Following the guest
@@ -39,8 +53,17 @@ enum UserModeQuirk {
 extension KVMProcessor {
   /// Puts the breakpoints where the interrupt table now says that the handlers begin.
   func followHandlers() throws(EngineError) {
+    guard var known = watch else { return }
+    known.exits += 1
+    watch = known
+    guard known.exits % UserModeQuirk.Watch.exitsToLook == 1 else { return }
     var system = kvm_sregs()
     try handle.request(KVM_REQUEST_GET_SREGS, &system, "show its registers")
+    let table = X86.Table(system.idt)
+    guard table != known.table || known.exits % UserModeQuirk.Watch.exitsToSearch == 1 else {
+      return
+    }
+    known.table = table
     var found: [UInt64] = []
     if system.efer & X86.EFER.longModeActive != 0 {
       for vector in UserModeQuirk.handlers {
@@ -51,9 +74,10 @@ extension KVMProcessor {
         found.append(low & 0xffff | low >> 32 & 0xffff_0000 | high << 32)
       }
     }
-    guard found != watchedHandlers else { return }
-    watchedHandlers = found
-    try install(stops)
+    let isNew = found != known.handlers
+    known.handlers = found
+    watch = known
+    if isNew { try install(stops) }
   }
 
   /// Does what brought the processor to a watched handler, or the handler's first instruction.
@@ -65,7 +89,7 @@ extension KVMProcessor {
   /// The state from which to carry out what user mode wanted; `nil`: it really was this exception.
   private func wanted(_ state: X86.State) -> X86.State? {
     let stack = state.registers[X86.Register.rsp.rawValue]
-    let isPageFault = watchedHandlers.last == state.rip
+    let isPageFault = watch?.handlers.last == state.rip
     let frame = (0..<5).compactMap { load(stack &+ UInt64($0 + (isPageFault ? 1 : 0)) * 8) }
     guard frame.count == 5, frame[1] & 3 == 3 else { return nil }
     var caller = state
