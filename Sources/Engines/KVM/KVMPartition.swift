@@ -55,7 +55,8 @@ final class KVMPartition: Partition, @unchecked Sendable {
     dirtyRingEntries = dirtyLog == .ring ? KVMDirtyPages.ringEntries : nil
     hasUserModeQuirk = UserModeQuirk.isPresent(host)
     try Self.setUp(
-      machine, host: host, dirtyRing: dirtyRingEntries)
+      machine, host: host, dirtyRing: dirtyRingEntries,
+      seen: hasUserModeQuirk ? UserModeQuirk.registers : [])
     routes = MessageRoutes(machine)
     interrupts = KVMInterrupts(machine, routes: routes, attention: attention)
     timeKeeper = TimeKeeper(plan.clock, frequency: plan.model.tscFrequency)
@@ -65,7 +66,7 @@ final class KVMPartition: Partition, @unchecked Sendable {
 
   /// What must be said before there are processors.
   private static func setUp(
-    _ machine: KVMHandle, host: KVMHost, dirtyRing: Int?
+    _ machine: KVMHandle, host: KVMHost, dirtyRing: Int?, seen: Set<UInt32>
   ) throws(EngineError) {
     // Where Intel processors without unrestricted guest keep what they need for real mode: the last pages
     // beneath the firmware's, which no RAM reaches.
@@ -88,7 +89,7 @@ final class KVMPartition: Partition, @unchecked Sendable {
       UInt64(
         KVM_MSR_EXIT_REASON_FILTER | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL),
       on: machine, "leave unknown model-specific registers to user space")
-    try MSRFilter.install(on: machine)
+    try MSRFilter.install(on: machine, seen: seen)
     if host.capability(KVM_CAP_EXIT_ON_EMULATION_FAILURE) != 0 {
       try enable(
         KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1, on: machine, "report what it cannot emulate")

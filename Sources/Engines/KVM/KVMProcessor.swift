@@ -100,10 +100,10 @@ final class KVMProcessor: VirtualProcessor {
       carryMemory(&buses)
       return endStep()
     case KVM_EXIT_X86_RDMSR:
-      readMSR()
+      try readMSR()
       return endStep()
     case KVM_EXIT_X86_WRMSR:
-      writeMSR()
+      try writeMSR()
       return endStep()
     case KVM_EXIT_IOAPIC_EOI: partition.interrupts.ended(exit.pointee.eoi.vector)
     case KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_INTR: break
@@ -164,14 +164,19 @@ final class KVMProcessor: VirtualProcessor {
     }
   }
 
-  private func readMSR() {
-    let value = keptMSRs.read(exit.pointee.msr.index)
+  private func readMSR() throws(EngineError) {
+    let index = exit.pointee.msr.index
+    let value =
+      UserModeQuirk.registers.contains(index) ? try readSeen(index) : keptMSRs.read(index)
     exit.pointee.msr.data = value ?? 0
     exit.pointee.msr.error = value == nil ? 1 : 0
   }
 
-  private func writeMSR() {
-    let done = keptMSRs.write(exit.pointee.msr.index, exit.pointee.msr.data)
+  private func writeMSR() throws(EngineError) {
+    let (index, value) = (exit.pointee.msr.index, exit.pointee.msr.data)
+    let done =
+      UserModeQuirk.registers.contains(index)
+      ? try writeSeen(index, value) : keptMSRs.write(index, value)
     exit.pointee.msr.error = done ? 0 : 1
   }
 
@@ -237,7 +242,7 @@ final class KVMProcessor: VirtualProcessor {
   func setDebugStops(_ stops: DebugStops) throws(EngineError) {
     let limit =
       DebugStops.maximumBreakpoints
-      - (partition.hasUserModeQuirk ? UserModeQuirk.handlers.count : 0)
+      - (partition.hasUserModeQuirk ? UserModeQuirk.breakpoints : 0)
     guard stops.breakpoints.count <= limit else {
       throw EngineError("a processor stops at no more than \(limit) places here")
     }

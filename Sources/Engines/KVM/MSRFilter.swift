@@ -26,11 +26,12 @@ enum MSRFilter {
     (0, 0x800), (0xc000_0000, 0x400),
   ]
 
-  static func install(on machine: KVMHandle) throws(EngineError) {
+  /// - Parameter seen: registers whose accesses leave the guest although KVM keeps them.
+  static func install(on machine: KVMHandle, seen: Set<UInt32> = []) throws(EngineError) {
     var filter = kvm_msr_filter()
     filter.flags = UInt32(KVM_MSR_FILTER_DEFAULT_DENY)
-    let low = bitmap(of: windows[0])
-    let high = bitmap(of: windows[1])
+    let low = bitmap(of: windows[0], without: seen)
+    let high = bitmap(of: windows[1], without: seen)
     defer {
       low.deallocate()
       high.deallocate()
@@ -42,11 +43,12 @@ enum MSRFilter {
   }
 
   private static func bitmap(
-    of window: (base: UInt32, count: UInt32)
+    of window: (base: UInt32, count: UInt32), without seen: Set<UInt32>
   ) -> UnsafeMutableBufferPointer<UInt8> {
     let bits = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: Int(window.count / 8))
     bits.initialize(repeating: 0)
-    for index in kept where index >= window.base && index - window.base < window.count {
+    for index in kept
+    where index >= window.base && index - window.base < window.count && !seen.contains(index) {
       let bit = Int(index - window.base)
       bits[bit / 8] |= 1 << UInt8(bit % 8)
     }

@@ -18,8 +18,11 @@ import Synchronization
 ///
 /// - SeeAlso: Intel SDM Vol. 2B, SYSCALL, "Operation"; Vol. 3A §6.14.2 "64-Bit Mode Stack Frame".
 enum UserModeQuirk {
-  /// The exceptions that stand in for what user mode wanted.
-  static let handlers = [X86.Exception.invalidOpcode, X86.Exception.pageFault]
+  /// Registers whose writes must be seen: they say that SYSCALL is about to be used.
+  static let registers: Set<UInt32> = [X86.MSR.lstar]
+
+  /// How many breakpoints that takes.
+  static let breakpoints = 2
 
   /// Whether this host's KVM has the faults. The trial takes a millisecond, once in the life of the process.
   static func isPresent(_ host: KVMHost) -> Bool {
@@ -35,16 +38,22 @@ enum UserModeQuirk {
 
   /// What is known of the guest's handlers.
   struct Watch {
-    /// Where they begin.
-    var handlers: [UInt64] = []
-    /// The interrupt table in which they were found.
-    fileprivate var table: X86.Table?
+    /// Where they begin, if user mode may ask for what comes out there.
+    fileprivate(set) var invalidOpcode: UInt64?
+    fileprivate(set) var pageFault: UInt64?
+    /// From which registers that was found.
+    fileprivate var table = X86.Table(base: 0, limit: 0)
+    fileprivate var efer: UInt64 = 0
+    /// Something was written that says more than those do.
+    fileprivate var isStale = true
     /// How often the processor has left the guest. Looking each time would cost more than most exits; a guest
     /// leaves many times between setting up its interrupt table and its first user program.
     fileprivate var exits = 0
 
-    fileprivate static let exitsToLook = 16
+    fileprivate static let exitsToLook = 64
     fileprivate static let exitsToSearch = 512
+
+    var handlers: [UInt64] { [invalidOpcode, pageFault].compactMap { $0 } }
   }
 }
 
@@ -52,32 +61,60 @@ enum UserModeQuirk {
 
 extension KVMProcessor {
   /// Puts the breakpoints where the interrupt table now says that the handlers begin.
+  ///
+  /// Each costs the processor two microseconds whenever it enters the guest, so there is none before the guest has
+  /// set up what it is for.
   func followHandlers() throws(EngineError) {
     guard var known = watch else { return }
     known.exits += 1
     watch = known
-    guard known.exits % UserModeQuirk.Watch.exitsToLook == 1 else { return }
+    guard known.isStale || known.exits % UserModeQuirk.Watch.exitsToLook == 0 else { return }
     var system = kvm_sregs()
     try handle.request(KVM_REQUEST_GET_SREGS, &system, "show its registers")
     let table = X86.Table(system.idt)
-    guard table != known.table || known.exits % UserModeQuirk.Watch.exitsToSearch == 1 else {
-      return
-    }
+    guard
+      table != known.table || system.efer != known.efer || known.isStale
+        || known.exits % UserModeQuirk.Watch.exitsToSearch == 0
+    else { return }
+    known.isStale = false
     known.table = table
-    var found: [UInt64] = []
+    known.efer = system.efer
+    known.invalidOpcode = nil
+    known.pageFault = nil
     if system.efer & X86.EFER.longModeActive != 0 {
-      for vector in UserModeQuirk.handlers {
-        // A gate of 64-bit mode: SDM Vol. 3A Figure 6-8.
-        guard let low = load(system.idt.base &+ UInt64(vector) * 16),
-          let high = load(system.idt.base &+ UInt64(vector) * 16 &+ 8), low >> 47 & 1 != 0
-        else { continue }
-        found.append(low & 0xffff | low >> 32 & 0xffff_0000 | high << 32)
+      // The vector that programs use, where any is open to them.
+      if let gate = gate(0x80, in: table), gate.privilege == 3 {
+        known.invalidOpcode = self.gate(X86.Exception.invalidOpcode, in: table)?.handler
+      }
+      if try handle.readMSR(X86.MSR.lstar) != 0 {
+        known.pageFault = gate(X86.Exception.pageFault, in: table)?.handler
       }
     }
-    let isNew = found != known.handlers
-    known.handlers = found
+    let isNew = known.handlers != watch?.handlers
     watch = known
     if isNew { try install(stops) }
+  }
+
+  /// The guest reads one of `UserModeQuirk.registers`.
+  func readSeen(_ index: UInt32) throws(EngineError) -> UInt64? { try handle.readMSR(index) }
+
+  /// The guest writes one of them; answers whether KVM took it.
+  func writeSeen(_ index: UInt32, _ value: UInt64) throws(EngineError) -> Bool {
+    watch?.isStale = true
+    return try handle.writeMSR(index, value)
+  }
+
+  /// A gate of 64-bit mode: SDM Vol. 3A Figure 6-8.
+  private func gate(
+    _ vector: UInt8, in table: X86.Table
+  ) -> (handler: UInt64, privilege: UInt8)? {
+    let address = table.base &+ UInt64(vector) * 16
+    guard let low = load(address), let high = load(address &+ 8), low >> 47 & 1 != 0 else {
+      return nil
+    }
+    return (
+      low & 0xffff | low >> 32 & 0xffff_0000 | high << 32, UInt8(truncatingIfNeeded: low >> 45) & 3
+    )
   }
 
   /// Does what brought the processor to a watched handler, or the handler's first instruction.
@@ -89,7 +126,7 @@ extension KVMProcessor {
   /// The state from which to carry out what user mode wanted; `nil`: it really was this exception.
   private func wanted(_ state: X86.State) -> X86.State? {
     let stack = state.registers[X86.Register.rsp.rawValue]
-    let isPageFault = watch?.handlers.last == state.rip
+    let isPageFault = watch?.pageFault == state.rip
     let frame = (0..<5).compactMap { load(stack &+ UInt64($0 + (isPageFault ? 1 : 0)) * 8) }
     guard frame.count == 5, frame[1] & 3 == 3 else { return nil }
     var caller = state
