@@ -9,7 +9,6 @@ through exit-cost.sh or `make exit-cost`, which build everything.
 import argparse
 import os
 import re
-import statistics
 import subprocess
 import sys
 
@@ -26,14 +25,19 @@ ROWS = {
 
 
 def costs(command, environment=None):
-    """What one run says, by row, less its empty loop."""
+    """What one run says, by row; `nothing` is its empty loop."""
     result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             timeout=120, env=environment, check=False)
     text = result.stdout.decode(errors="replace")
     found = {name: int(ticks) for name, ticks in re.findall(r"cost (\S+) (\d+)", text)}
     if "nothing" not in found:
         sys.exit(f"error: {command[0]} measured nothing; it said:\n{text[-2000:]}")
-    return {name: ticks - found["nothing"] for name, ticks in found.items() if name != "nothing"}
+    return found
+
+
+def least(runs, name):
+    """The undisturbed cost of a row: the quickest run's, less the quickest empty loop."""
+    return min(runs[name]) - min(runs["nothing"])
 
 
 def main():
@@ -65,8 +69,8 @@ def main():
         if name not in theirs or name not in ours:
             print(f"{title:42} {'not measured':>25}")
             continue
-        ratio = statistics.median(mine / max(its, 1) for mine, its in zip(ours[name], theirs[name]))
-        print(f"{title:42} {statistics.median(theirs[name]):8.0f} {statistics.median(ours[name]):8.0f} {ratio:7.2f}")
+        its, mine = least(theirs, name), least(ours, name)
+        print(f"{title:42} {its:8.0f} {mine:8.0f} {mine / max(its, 1):7.2f}")
 
 
 main()

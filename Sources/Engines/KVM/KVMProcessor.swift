@@ -20,7 +20,8 @@ final class KVMProcessor: VirtualProcessor {
   private let descriptor: Int32
   private let attention: Attention
   let statistics: KVMStatistics
-  private let ring: UnsafeMutablePointer<kvm_coalesced_mmio_ring>?
+  private let interrupts: KVMInterrupts
+  private let gathered: (by: KVMWriteCoalescer, in: UnsafeMutablePointer<kvm_coalesced_mmio_ring>)?
 
   /// Registers that KVM does not keep: see `MSRFilter`.
   var keptMSRs = X86.KeptMSRs()
@@ -47,7 +48,10 @@ final class KVMProcessor: VirtualProcessor {
     attention = partition.attention[index]
     watch = partition.hasUserModeQuirk ? UserModeQuirk.Watch() : nil
     statistics = partition.statistics[index]
-    ring = partition.coalescing.flatMap { mapping.coalescedRing(page: $0.page) }
+    interrupts = partition.interrupts
+    gathered = partition.coalescing.flatMap { coalescer in
+      mapping.coalescedRing(page: coalescer.page).map { (coalescer, $0) }
+    }
     try CPUIDTable(partition.plan.model, processor: index).install(on: handle)
     time = try ProcessorTime(handle, partition.timeKeeper, partition.plan.model)
     try powerOn()
@@ -74,7 +78,7 @@ final class KVMProcessor: VirtualProcessor {
       partition.enterGuest(attention)
       let result = kvm_request(descriptor, UInt(KVM_REQUEST_RUN.rawValue), 0)
       attention.leave()
-      if let ring { partition.coalescing?.empty(ring, into: &buses) }
+      if let gathered, gathered.by.isInUse { gathered.by.empty(gathered.in, into: &buses) }
       if let left = try answer(result, &buses) { return left }
     }
   }
@@ -105,7 +109,7 @@ final class KVMProcessor: VirtualProcessor {
     case KVM_EXIT_X86_WRMSR:
       try writeMSR()
       return endStep()
-    case KVM_EXIT_IOAPIC_EOI: partition.interrupts.ended(exit.pointee.eoi.vector)
+    case KVM_EXIT_IOAPIC_EOI: interrupts.ended(exit.pointee.eoi.vector)
     case KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_INTR: break
     case KVM_EXIT_DIRTY_RING_FULL: partition.tracker?.emptyRings()
     case KVM_EXIT_DEBUG:
@@ -185,10 +189,10 @@ final class KVMProcessor: VirtualProcessor {
   /// Hands over what LINT0 and LINT1 brought, or asks to be told when the guest can take it.
   @inline(__always)
   private func serveInterrupts() throws(EngineError) {
-    if _slowPath(partition.interrupts.hasNMI && partition.interrupts.takeNMI(index)) {
+    if _slowPath(interrupts.hasNMI && interrupts.takeNMI(index)) {
       try handOverNMI()
     }
-    if _fastPath(!partition.interrupts.hasExternal) {
+    if _fastPath(!interrupts.hasExternal) {
       exit.pointee.request_interrupt_window = 0
     } else if exit.pointee.ready_for_interrupt_injection != 0 {
       try handOverExternal()
@@ -207,14 +211,14 @@ final class KVMProcessor: VirtualProcessor {
       exit.pointee.request_interrupt_window = 1
       return
     }
-    guard let vector = partition.interrupts.acknowledgeExternal() else { return }
+    guard let vector = interrupts.acknowledgeExternal() else { return }
     events.interrupt.injected = 1
     events.interrupt.nr = vector
     events.interrupt.soft = 0
     try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take an interrupt")
     try wakeFromHalt()
     exit.pointee.ready_for_interrupt_injection = 0
-    exit.pointee.request_interrupt_window = partition.interrupts.hasExternal ? 1 : 0
+    exit.pointee.request_interrupt_window = interrupts.hasExternal ? 1 : 0
   }
 
   private func wakeFromHalt() throws(EngineError) {

@@ -45,12 +45,15 @@ final class KVMWriteCoalescer: WriteCoalescer, @unchecked Sendable {
     try machine.request(request, &zone, attempt)
   }
 
+  /// Whether anything was ever asked to be gathered.
+  @inline(__always)
+  var isInUse: Bool { zones.load(ordering: .relaxed) > 0 }
+
   /// Carries what was gathered to the buses, in order.
   func empty(
     _ ring: UnsafeMutablePointer<kvm_coalesced_mmio_ring>, into buses: inout Buses
   ) {
-    guard zones.load(ordering: .relaxed) > 0,
-      kvm_load_acquire(&ring.pointee.first) != kvm_load_acquire(&ring.pointee.last)
+    guard kvm_load_acquire(&ring.pointee.first) != kvm_load_acquire(&ring.pointee.last)
     else { return }
     let capacity = kvm_coalesced_capacity(UInt32(getpagesize()))
     emptying.withLock { _ in
