@@ -54,7 +54,7 @@ extension KVMProcessor {
       var system = try systemRegisters(after, base: after.apic?.base ?? before.apic?.base ?? 0)
       try handle.request(KVM_REQUEST_SET_SREGS, &system, "take its control registers")
     }
-    if after.xcr0 != before.xcr0 || after.xsave != before.xsave { try setVectorState(after) }
+    if after.hasOtherVectorState(than: before) { try setVectorState(after) }
     if after.debug != before.debug { try setDebugRegisters(after) }
     if after.msrs != before.msrs { try setMSRs(after) }
     if after.events.interruptShadow != before.events.interruptShadow
@@ -100,6 +100,13 @@ extension KVMProcessor {
 extension X86.State {
   /// A model-specific register of those saved by index.
   func msr(_ index: UInt32) -> UInt64 { msrs.first { $0.index == index }?.value ?? 0 }
+
+  /// Whether any x87 or vector register differs; what is reserved in the area may.
+  fileprivate func hasOtherVectorState(than other: X86.State) -> Bool {
+    // Up to MXCSR_MASK, the registers, and the components behind the header: SDM Vol. 1 §10.5.1, §13.4.
+    xcr0 != other.xcr0 || xsave[..<28] != other.xsave[..<28]
+      || xsave[32..<416] != other.xsave[32..<416] || xsave[576...] != other.xsave[576...]
+  }
 
   /// Whether any register of `kvm_sregs` but the segments differs.
   fileprivate func hasOtherSystemRegisters(than other: X86.State) -> Bool {

@@ -203,11 +203,17 @@ extension KVMProcessor {
       extended.xcrs.0.value = state.xcr0 | 1
       try handle.request(KVM_REQUEST_SET_XCRS, &extended, "take XCR0")
     }
+    // What the model has not, but user mode may use all the same where KVM does not hide it, stays as it is.
     var area = kvm_xsave()
+    try handle.request(KVM_REQUEST_GET_XSAVE, &area, "show its vector registers")
     let size = min(state.xsave.count, xsaveSize)
     withUnsafeMutableBytes(of: &area) { bytes in
-      bytes.copyBytes(from: state.xsave.prefix(size))
-      for offset in 520..<576 { bytes[offset] = 0 }
+      let components: UInt8 = size > 576 ? 7 : 3
+      let present = bytes[512] & ~components | state.xsave[512] & components
+      bytes.copyBytes(from: state.xsave.prefix(512))
+      UnsafeMutableRawBufferPointer(rebasing: bytes[576...]).copyBytes(
+        from: state.xsave[576..<max(size, 576)])
+      bytes[512] = present
     }
     try handle.request(KVM_REQUEST_SET_XSAVE, &area, "take its vector registers")
   }
