@@ -19,12 +19,12 @@ extension EngineKind {
   }
 
   /// Whether a program finds something else on a KVM that emulates kernel mode, through no fault of ours: QEMU finds
-  /// the same there. Interrupts come late, INT in ring 3 and accesses over the border of pages end differently,
+  /// the same there. Interrupts come late, INT in ring 3 ends differently, accesses over the border of pages are two,
   /// and CPUID shows features of the host that the model has not.
   func departs(in program: String, _ model: X86.CPUModel) -> Bool {
     guard self == .kvm, Self.survey.probe?.verdict != .native else { return false }
     return switch program {
-    case "interrupts", "paging", "timers", "user": true
+    case "atomics", "interrupts", "paging", "timers", "user": true
     case "vectors": model.name == X86.CPUModel.x86_64v2.name
     default: false
     }

@@ -51,7 +51,7 @@ final class Tally: Sendable {
 
 /// Waits until something holds, ten seconds at most.
 func eventually(_ condition: () async -> Bool) async -> Bool {
-  let deadline = HostClock.now.advanced(by: 10_000_000_000)
+  let deadline = HostClock.now.advanced(by: 60_000_000_000)
   while await !condition() {
     guard HostClock.now < deadline else { return false }
     try? await Task.sleep(for: .milliseconds(1))
