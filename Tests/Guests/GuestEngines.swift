@@ -19,8 +19,8 @@ extension EngineKind {
   }
 
   /// Whether a program finds something else on a KVM that emulates kernel mode, through no fault of ours: QEMU finds
-  /// the same there. Interrupts come late, INT in ring 3 ends differently, accesses over the border of pages are two,
-  /// and CPUID shows features of the host that the model has not.
+  /// the same there, but stops at CMPXCHG16B in `atomics`. Interrupts come late, INT in ring 3 ends differently,
+  /// accesses over the border of pages are two, and CPUID shows features of the host that the model has not.
   func departs(in program: String, _ model: X86.CPUModel) -> Bool {
     guard self == .kvm, Self.survey.probe?.verdict != .native else { return false }
     return switch program {
