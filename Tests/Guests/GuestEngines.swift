@@ -37,7 +37,7 @@ extension X86.CPUModel {
   /// With a time-stamp counter that every engine of this host can give it.
   var counting: X86.CPUModel {
     var model = self
-    if let frequency = EngineKind.survey.probe?.tscFrequency, !EngineKind.survey.scalesTSC {
+    if let frequency = EngineKind.survey.probe?.counter?.frequency, !EngineKind.survey.scalesTSC {
       model.tscFrequency = frequency
     }
     return model

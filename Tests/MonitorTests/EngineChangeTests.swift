@@ -31,7 +31,7 @@ struct EngineChangeTests {
     var configuration = VMConfiguration(
       memory: MemorySize(bytes: 16 << 20), boot: .rom(SoftwareMachineTests.rom(Self.program)),
       debugExitPort: 0xf4)
-    configuration.model.tscFrequency = try KVMHost().tscFrequency ?? 1_000_000_000
+    configuration.model.tscFrequency = try KVMHost().counter?.frequency ?? 1_000_000_000
     var backends = Rig.backends
     backends.serial[0] = com1
     return try VirtualMachine(

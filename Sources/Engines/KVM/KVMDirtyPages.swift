@@ -26,7 +26,7 @@ final class KVMDirtyPages: DirtyPageTracker, @unchecked Sendable {
   private let isOn = Mutex(false)
 
   init(
-    _ map: MemoryMap, of machine: KVMHandle, processors: Int, usesRings: Bool, clears: Bool
+    _ map: MemoryMap, of machine: KVMHandle, usesRings: Bool, clears: Bool
   ) {
     self.map = map
     self.machine = machine

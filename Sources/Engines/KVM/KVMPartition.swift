@@ -127,7 +127,7 @@ extension KVMPartition {
     self.map = map
     rights = PageRights(memory)
     tracker = KVMDirtyPages(
-      map, of: machine, processors: plan.processors, usesRings: dirtyRingEntries != nil,
+      map, of: machine, usesRings: dirtyRingEntries != nil,
       clears: host.capability(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) != 0)
   }
 

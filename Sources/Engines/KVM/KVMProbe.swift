@@ -74,16 +74,9 @@ package struct KVMCounter: Sendable, Equatable {
   package static var host: UInt64 { kvm_host_tsc() }
 }
 
-extension KVMProbe {
-  /// Ticks of a guest's counter in a second.
-  package var tscFrequency: UInt64? { counter?.frequency }
-}
-
 extension KVMHost {
   /// How new processors count; `nil` if KVM does not say.
   package var counter: KVMCounter? { (try? CountingGuest(self))?.counter }
-  /// Their ticks in a second.
-  package var tscFrequency: UInt64? { counter?.frequency }
 }
 
 // MARK: - The guest

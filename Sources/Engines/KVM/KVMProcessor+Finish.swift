@@ -60,22 +60,20 @@ extension KVMProcessor {
     if after.events.interruptShadow != before.events.interruptShadow
       || after.events.nmiBlocked != before.events.nmiBlocked
     {
-      var events = kvm_vcpu_events()
-      try handle.request(KVM_REQUEST_GET_VCPU_EVENTS, &events, "show pending events")
-      events.flags = UInt32(KVM_VCPUEVENT_VALID_SHADOW)
-      events.interrupt.shadow = after.events.kvm.interrupt.shadow
-      events.nmi.masked = after.events.nmiBlocked ? 1 : 0
-      try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take pending events")
+      try changeEvents { events in
+        events.flags = UInt32(KVM_VCPUEVENT_VALID_SHADOW)
+        events.interrupt.shadow = after.events.kvm.interrupt.shadow
+        events.nmi.masked = after.events.nmiBlocked ? 1 : 0
+      }
     }
     // What was on its way into a handler has entered it.
     if before.events.injected != nil {
-      var events = kvm_vcpu_events()
-      try handle.request(KVM_REQUEST_GET_VCPU_EVENTS, &events, "show pending events")
-      events.flags = 0
-      events.exception.injected = 0
-      events.interrupt.injected = 0
-      events.nmi.injected = 0
-      try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take pending events")
+      try changeEvents { events in
+        events.flags = 0
+        events.exception.injected = 0
+        events.interrupt.injected = 0
+        events.nmi.injected = 0
+      }
     }
     if after.activity != before.activity { try setActivity(after.activity) }
     // Interrupts that arrive between the processor's exit and this are lost: only instructions that write to the
@@ -83,6 +81,14 @@ extension KVMProcessor {
     if outcome.hasChangedAPIC, let apic = after.apic { try setAPIC(apic) }
     for message in outcome.messages { partition.interrupts.signal(message, from: 0) }
     for vector in outcome.endedInterrupts { partition.interrupts.ended(vector) }
+  }
+
+  /// Changes what KVM has pending; `flags` say which of it counts.
+  private func changeEvents(_ change: (inout kvm_vcpu_events) -> Void) throws(EngineError) {
+    var events = kvm_vcpu_events()
+    try handle.request(KVM_REQUEST_GET_VCPU_EVENTS, &events, "show pending events")
+    change(&events)
+    try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take pending events")
   }
 
   private var instructionEmulator: InstructionEmulator {

@@ -26,9 +26,7 @@ extension KVMProcessor {
 
   /// How long the XSAVE area of the model's components is: SDM Vol. 1 §13.4.
   private var xsaveSize: Int {
-    let model = partition.plan.model
-    guard model.features.leaf1ECX & 1 << 26 != 0 else { return 576 }
-    return max(576, Int(model.leaf(0xd, 0)?.ecx ?? 576))
+    Int(X86.StateComponents.areaSize(partition.plan.model.features.stateComponents))
   }
 
   // MARK: - Out
@@ -197,7 +195,7 @@ extension KVMProcessor {
   }
 
   func setVectorState(_ state: X86.State) throws(EngineError) {
-    if partition.plan.model.features.leaf1ECX & 1 << 26 != 0 {
+    if partition.plan.model.features.hasXSAVE {
       var extended = kvm_xcrs()
       extended.nr_xcrs = 1
       extended.xcrs.0.value = state.xcr0 | 1
@@ -248,15 +246,11 @@ extension KVMProcessor {
   private var firmwareAPIC: X86.APIC { freshAPIC { $0.setVirtualWire() } }
 
   private func freshAPIC(_ change: (LocalAPIC) -> Void) -> X86.APIC {
-    let chips = LocalAPICs(
-      processors: index + 1, clock: partition.plan.clock, loop: partition.plan.loop,
-      tscFrequency: partition.plan.model.tscFrequency, attention: Nobody(),
-      physicalAddressBits: partition.plan.model.physicalAddressBits)
-    change(chips[index])
-    return chips[index].save()
-  }
-
-  private final class Nobody: ProcessorAttention {
-    func attend(_ processor: Int) {}
+    let plan = partition.plan
+    let lone = LoneLocalAPIC(
+      id: UInt32(index), processors: plan.processors, clock: plan.clock,
+      tscFrequency: plan.model.tscFrequency, physicalAddressBits: plan.model.physicalAddressBits)
+    change(lone.apic)
+    return lone.apic.save()
   }
 }

@@ -171,7 +171,7 @@ final class KVMProcessor: VirtualProcessor {
   private func readMSR() throws(EngineError) {
     let index = exit.pointee.msr.index
     let value =
-      UserModeQuirk.registers.contains(index) ? try readSeen(index) : keptMSRs.read(index)
+      UserModeQuirk.registers.contains(index) ? try handle.readMSR(index) : keptMSRs.read(index)
     exit.pointee.msr.data = value ?? 0
     exit.pointee.msr.error = value == nil ? 1 : 0
   }

@@ -50,7 +50,7 @@ final class MemoryMap: @unchecked Sendable {
   func permit(
     _ access: MemoryAccess, _ range: GPARange, willRemove: (Slot) throws(EngineError) -> Void
   ) throws(EngineError) {
-    let pages = try pages(of: range)
+    let pages = try memory.pages(toPermit: range)
     try state.withLock { (state) throws(EngineError) in
       let before = state.restricted
       for page in pages { state.restricted[page] = access == .full ? nil : access }
@@ -78,19 +78,6 @@ final class MemoryMap: @unchecked Sendable {
       for slot in state.slots where !slot.isReadOnly { try set(slot, size: slot.count, logs: logs) }
       state.logsDirtyPages = logs
     }
-  }
-
-  private func pages(of range: GPARange) throws(EngineError) -> Range<Int> {
-    let size = GuestMemory.pageSize
-    guard range.count > 0, range.start.rawValue.isMultiple(of: size),
-      range.count.isMultiple(of: size),
-      let first = memory.hostPage(holding: range.start),
-      let last = memory.hostPage(holding: GPA(range.start.rawValue + (range.count - 1))),
-      UInt64(last.index - first.index + 1) * size == range.count
-    else {
-      throw EngineError("access can be set for whole pages of memory only, not for \(range)")
-    }
-    return first.index..<last.index + 1
   }
 
   // MARK: - From pages to slots

@@ -1,8 +1,8 @@
 import ArchitectureX86
+import Board
 import CKVM
 import Execution
 import Glibc
-import Board
 import Memory
 import Synchronization
 
@@ -95,10 +95,7 @@ extension KVMProcessor {
     if isNew { try install(stops) }
   }
 
-  /// The guest reads one of `UserModeQuirk.registers`.
-  func readSeen(_ index: UInt32) throws(EngineError) -> UInt64? { try handle.readMSR(index) }
-
-  /// The guest writes one of them; answers whether KVM took it.
+  /// The guest writes one of `UserModeQuirk.registers`; answers whether KVM took it.
   func writeSeen(_ index: UInt32, _ value: UInt64) throws(EngineError) -> Bool {
     watch?.isStale = true
     return try handle.writeMSR(index, value)
@@ -220,13 +217,13 @@ private final class Trial {
       base != MAP_FAILED
     else { throw EngineError("the host has no memory for a trial") }
     memory = base
-    try setUp(host)
+    try setUp()
   }
 
   deinit { munmap(memory, Self.size) }
 
   /// Long mode, one large page that user mode may use: SDM Vol. 3A §4.5.
-  private func setUp(_ host: KVMHost) throws(EngineError) {
+  private func setUp() throws(EngineError) {
     for (table, entry) in [(0x2000, 0x3007), (0x3000, 0x4007), (0x4000, 0x87)] as [(Int, UInt64)] {
       memory.storeBytes(of: entry, toByteOffset: table, as: UInt64.self)
     }

@@ -30,7 +30,7 @@ enum EngineUnderTest: String, CaseIterable, Sendable, CustomTestStringConvertibl
   /// A processor that all of them can be: where KVM cannot scale the time-stamp counter, with the host's.
   static let model = {
     var model = X86.CPUModel.x86_64v2
-    if let frequency = (try? KVMHost())?.tscFrequency { model.tscFrequency = frequency }
+    if let frequency = (try? KVMHost())?.counter?.frequency { model.tscFrequency = frequency }
     return model
   }()
 

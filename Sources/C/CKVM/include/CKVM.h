@@ -25,7 +25,6 @@ enum kvm_requests : unsigned long {
   KVM_REQUEST_CHECK_EXTENSION = KVM_CHECK_EXTENSION,
   KVM_REQUEST_GET_VCPU_MMAP_SIZE = KVM_GET_VCPU_MMAP_SIZE,
   KVM_REQUEST_GET_SUPPORTED_CPUID = KVM_GET_SUPPORTED_CPUID,
-  KVM_REQUEST_GET_MSR_INDEX_LIST = KVM_GET_MSR_INDEX_LIST,
 
   KVM_REQUEST_ENABLE_CAP = KVM_ENABLE_CAP,
   KVM_REQUEST_SET_TSS_ADDR = KVM_SET_TSS_ADDR,
@@ -65,7 +64,6 @@ enum kvm_requests : unsigned long {
   KVM_REQUEST_GET_LAPIC = KVM_GET_LAPIC,
   KVM_REQUEST_SET_LAPIC = KVM_SET_LAPIC,
   KVM_REQUEST_SET_GUEST_DEBUG = KVM_SET_GUEST_DEBUG,
-  KVM_REQUEST_INTERRUPT = KVM_INTERRUPT,
   KVM_REQUEST_NMI = KVM_NMI,
   KVM_REQUEST_GET_TSC_KHZ = KVM_GET_TSC_KHZ,
   KVM_REQUEST_SET_TSC_KHZ = KVM_SET_TSC_KHZ,
@@ -106,8 +104,7 @@ void kvm_kick_thread(int thread, int signal_number);
 /// Lets the calling thread take the kick signal; answers the thread, as `kvm_kick_thread` knows it.
 int kvm_accept_kicks(int signal_number);
 
-// Where what is shared with KVM lies in a processor's mapping, in pages.
-enum { KVM_COALESCED_RING_PAGE = KVM_COALESCED_MMIO_PAGE_OFFSET };
+// Where the dirty ring lies in a processor's mapping, in pages.
 enum { KVM_DIRTY_RING_PAGE = KVM_DIRTY_LOG_PAGE_OFFSET };
 
 // Flags of a dirty ring's entries.

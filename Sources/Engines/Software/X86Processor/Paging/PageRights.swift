@@ -35,33 +35,12 @@ package final class PageRights: @unchecked Sendable {
   ///
   /// - Returns: their indices.
   package func set(_ access: MemoryAccess, in range: GPARange) throws(EngineError) -> Range<Int> {
-    let pages = try indices(of: range)
+    let pages = try memory.pages(toPermit: range)
     let restriction = MemoryAccess.full.rawValue - access.rawValue
     for page in pages {
       (restrictions + page).pointee.store(restriction, ordering: .sequentiallyConsistent)
     }
     return pages
-  }
-
-  private func indices(of range: GPARange) throws(EngineError) -> Range<Int> {
-    let start = range.start.rawValue
-    guard start.isMultiple(of: GuestMemory.pageSize),
-      range.count.isMultiple(of: GuestMemory.pageSize)
-    else {
-      throw EngineError(
-        "access cannot be set for \(range.count) bytes at \(range.start): they are not whole pages")
-    }
-    guard range.count > 0 else { return 0..<0 }
-    // Pages are numbered in the order of their addresses, without gaps: only where there is memory all the
-    // way are there as many numbers as pages.
-    guard let first = memory.hostPage(holding: range.start),
-      let last = memory.hostPage(holding: GPA(start + (range.count - 1))),
-      UInt64(last.index - first.index) == range.count / GuestMemory.pageSize - 1
-    else {
-      throw EngineError(
-        "access cannot be set for \(range.count) bytes at \(range.start): not all of it is memory")
-    }
-    return first.index..<last.index + 1
   }
 }
 
