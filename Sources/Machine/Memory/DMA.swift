@@ -60,6 +60,41 @@ package struct DMA: Sendable {
     return try memory.buffers(runs, writable: writable)
   }
 
+  /// Reads one value, in little-endian byte order. Behind an IOMMU it must lie in one page.
+  package func load<T: BitwiseCopyable>(
+    _ type: T.Type = T.self, at address: GPA
+  ) throws(MemoryFault) -> T {
+    try memory.load(type, at: single(address, MemoryLayout<T>.size, writable: false))
+  }
+
+  /// Writes one value; the counterpart of `load`.
+  package func store<T: BitwiseCopyable>(_ value: T, at address: GPA) throws(MemoryFault) {
+    try memory.store(value, at: single(address, MemoryLayout<T>.size, writable: true))
+  }
+
+  /// Reads an index of a ring that the guest writes, before reading what it announces.
+  package func loadAcquiring(at address: GPA) throws(MemoryFault) -> UInt16 {
+    try memory.loadAcquiring(at: single(address, 2, writable: false))
+  }
+
+  /// Writes an index of a ring that the guest reads, after writing what it announces.
+  package func storeReleasing(_ value: UInt16, at address: GPA) throws(MemoryFault) {
+    try memory.storeReleasing(value, at: single(address, 2, writable: true))
+  }
+
+  /// Where a value lies that is not split.
+  private func single(
+    _ address: GPA, _ count: Int, writable: Bool
+  ) throws(MemoryFault) -> GPA {
+    guard translation != nil else {
+      guard gate?.isOpen ?? true else { throw .notPermitted(address) }
+      return address
+    }
+    let runs = try resolve(address, UInt64(count), writable: writable)
+    guard runs.count == 1 else { throw .outOfRange(address) }
+    return runs[0].start
+  }
+
   private func resolve(
     _ address: GPA, _ count: UInt64, writable: Bool
   ) throws(MemoryFault) -> [GPARange] {

@@ -253,29 +253,6 @@ extension GuestMemory {
 
 // MARK: - Scatter lists
 
-/// A scatter list resolved to host memory, ready for `preadv` and friends; keeps the RAM alive.
-@safe package struct GuestBuffers: @unchecked Sendable {
-  // Sendable although it holds raw pointers: they point into guest memory, which any thread may touch.
-  package let parts: [UnsafeMutableRawBufferPointer]
-  private let ranges: [GPARange]
-  private let memory: GuestMemory
-
-  init(parts: [UnsafeMutableRawBufferPointer], ranges: [GPARange], memory: GuestMemory) {
-    self.parts = parts
-    self.ranges = ranges
-    self.memory = memory
-  }
-
-  /// The sum of all parts.
-  package var count: Int { parts.reduce(0) { $0 + $1.count } }
-
-  /// To be called when the host has written into the parts, whether it succeeded or not, and before the
-  /// guest hears of it: only now do they count as written.
-  package func noteWritten() {
-    for range in ranges { memory.noteWrite(at: range.start, count: range.count) }
-  }
-}
-
 extension GuestMemory {
   /// Resolves ranges for host I/O; all of them or none. Whoever writes says so by `noteWritten`.
   package func buffers(_ ranges: [GPARange], writable: Bool) throws(MemoryFault) -> GuestBuffers {
