@@ -102,6 +102,7 @@ let package = Package(
     part(
       "UserNetwork", in: "Backends/UserNetwork", ["Bits", "Work", "HostOS", "Networks"],
       safe + optimised),
+    part("Volumes", in: "Backends/Volumes", ["Bits"], safe),
     part("Shares", in: "Backends/Shares", ["Bits", "Work", "HostOS"], safe + optimised),
 
     // Devices: what the guest sees.
@@ -195,6 +196,7 @@ let package = Package(
     tests(
       "UserNetworkTests", in: "Backends/UserNetworkTests",
       ["Kit", "UserNetwork", "Networks", "HostOS", "Work"]),
+    tests("VolumesTests", in: "Backends/VolumesTests", ["Volumes", "Bits"]),
     tests("SharesTests", in: "Backends/SharesTests", ["Kit", "Shares", "HostOS", "Work"]),
     tests(
       "ChipsetTests", in: "Devices/ChipsetTests",

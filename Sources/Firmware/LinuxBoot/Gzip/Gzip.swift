@@ -1,3 +1,5 @@
+import Bits
+
 /// Files compressed with gzip (RFC 1952): one member; what follows it is ignored.
 enum Gzip {
   static func isCompressed(_ file: [UInt8]) -> Bool { file.starts(with: [0x1F, 0x8B]) }
@@ -54,21 +56,5 @@ enum Gzip {
       throw .damaged("The kernel is damaged: its gzip header does not end.")
     }
     return Int(try file.slice(at: 0, count: size, of: part).count)
-  }
-}
-
-/// The checksum of RFC 1952 §8.
-enum CRC32 {
-  static func checksum(of bytes: [UInt8]) -> UInt32 {
-    var sum: UInt32 = .max
-    let table = table
-    for byte in bytes {
-      sum = table[Int(UInt8(truncatingIfNeeded: sum) ^ byte)] ^ (sum >> 8)
-    }
-    return ~sum
-  }
-
-  private static let table: [UInt32] = (0..<256).map { (byte: UInt32) in
-    (0..<8).reduce(byte) { sum, _ in sum & 1 == 0 ? sum >> 1 : sum >> 1 ^ 0xEDB8_8320 }
   }
 }
