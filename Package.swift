@@ -168,8 +168,8 @@ let package = Package(
     .executableTarget(
       name: "roost",
       dependencies: [
-        "Monitor", "HostOS", "Streams", "LinuxBoot", "Execution", "ArchitectureX86", "KVM",
-        arguments,
+        "Monitor", "HostOS", "Streams", "Volumes", "LinuxBoot", "Execution", "ArchitectureX86",
+        "KVM", arguments,
         log,
       ],
       path: "Sources/Commands/roost", swiftSettings: common),

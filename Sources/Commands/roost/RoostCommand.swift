@@ -7,7 +7,9 @@ struct RoostCommand: AsyncParsableCommand {
     commandName: "roost",
     abstract: "Runs virtual machines, on KVM or on a processor of its own.",
     version: "roost 0.1.0",
-    subcommands: [RunCommand.self, DoctorCommand.self, VersionCommand.self])
+    subcommands: [
+      RunCommand.self, ImageCommand.self, DoctorCommand.self, VersionCommand.self,
+    ])
 }
 
 struct VersionCommand: ParsableCommand {
