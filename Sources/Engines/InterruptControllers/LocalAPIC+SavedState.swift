@@ -1,6 +1,43 @@
-import ArchitectureX86
+package import ArchitectureX86
 import Inspection
 import Work
+
+extension X86.APIC {
+  /// The state without what a host's kernel lets a guest set, or shows, and no local APIC here can hold: another ID,
+  /// reserved bits, and vectors below 16 (SDM Vol. 3A §11.5.2).
+  package func legal(id: UInt32) -> X86.APIC {
+    var legal = self
+    func change(_ register: LocalAPIC.Register, _ change: (inout UInt32) -> Void) {
+      change(&legal.registers[Int(register.rawValue)])
+    }
+    change(.localID) { $0 = APICBase(raw: base).isX2APIC ? id : id << 24 }
+    change(.taskPriority) { $0 &= 0xff }
+    change(.spuriousInterruptVector) { $0 &= SpuriousInterruptVector.writable }
+    change(.errorStatus) { $0 &= LocalAPIC.Errors.all.rawValue }
+    for source in LocalVector.Source.allCases {
+      change(source.register) { $0 &= source.writable | LocalVector.remoteIRR }
+    }
+    for place in stride(from: LocalAPIC.Register.vectorSets.lowerBound, to: 0x28, by: 8) {
+      legal.registers[Int(place)] &= ~0xffff
+    }
+    return legal
+  }
+
+  /// Level-triggered vectors that are requested or in service.
+  package var levelVectors: [UInt8] {
+    let word = { (place: UInt8, vector: UInt8) in registers[Int(place + vector / 32)] }
+    return (UInt8(16)...255).filter { vector in
+      (word(0x10, vector) | word(0x20, vector)) & word(0x18, vector) & 1 << UInt32(vector % 32) != 0
+    }
+  }
+
+  /// Whether the end of an interrupt here is none at the I/O APICs, which the guest tells themselves.
+  package var suppressesEOIBroadcast: Bool {
+    SpuriousInterruptVector(
+      raw: registers[Int(LocalAPIC.Register.spuriousInterruptVector.rawValue)]
+    ).suppressesEOIBroadcast
+  }
+}
 
 extension LocalAPIC.State {
   /// The state as it leaves the engine.

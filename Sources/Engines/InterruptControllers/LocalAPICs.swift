@@ -21,9 +21,10 @@ package final class LocalAPICs: ProcessorInterrupts, LocalAPICBus {
   // State: which APIC won the last arbitration, so that equals take turns.
   private let lastWinner = Atomic<Int>(0)
 
+  /// Parts of the board, which hold the way to here themselves.
   private struct Connections {
-    var acknowledger: (any InterruptAcknowledger)?
-    var endOfInterrupt: (any EndOfInterruptListener)?
+    weak var acknowledger: (any InterruptAcknowledger)?
+    weak var endOfInterrupt: (any EndOfInterruptListener)?
   }
 
   /// - Parameters:

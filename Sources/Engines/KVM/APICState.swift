@@ -7,10 +7,6 @@ import Work
 extension X86.APIC {
   /// Places of registers, in steps of 16 bytes: SDM Vol. 3A Table 11-1.
   private enum Place {
-    static let localID = 0x02
-    static let inService = 0x10
-    static let triggerMode = 0x18
-    static let requested = 0x20
     static let timerVector = 0x32
     static let initialCount = 0x38
     static let currentCount = 0x39
@@ -22,27 +18,51 @@ extension X86.APIC {
     UInt64(((divide & 3 | divide >> 1 & 4) + 1) & 7)
   }
 
+  /// How the timer's count-down stands: nothing while it waits for a deadline.
+  struct CountDown {
+    let initialCount: UInt32
+    /// Guest time, in nanoseconds, at which the count stood at its initial value; modulo 2⁶⁴.
+    let start: UInt64
+    let isCounting: Bool
+
+    init(_ apic: X86.APIC) {
+      initialCount = apic.registers[Place.initialCount]
+      start = apic.timerStart
+      isCounting = apic.timerIsCounting
+    }
+
+    /// A periodic timer always counts: where the count shows zero, it has run out and is about to start again.
+    init(_ page: kvm_lapic_state, at now: VMInstant) {
+      let registers = page.registers
+      initialCount = registers[Place.initialCount]
+      let current = registers[Place.currentCount]
+      let mode = registers[Place.timerVector] >> 17 & 3
+      start =
+        now.nanoseconds &- UInt64(initialCount &- current) &<< shift(registers[Place.divide])
+      isCounting = mode != 2 && initialCount != 0 && (mode == 1 || current != 0)
+    }
+  }
+
+  /// Puts the count-down in place of that which was read later. What INIT has stopped since stays so.
+  mutating func set(_ countDown: CountDown) {
+    guard registers[Place.initialCount] == countDown.initialCount else { return }
+    timerStart = countDown.start
+    timerIsCounting = countDown.isCounting
+  }
+
   /// Reads KVM's form.
   ///
   /// KVM keeps no record of errors that the guest has not asked for yet, and takes INIT and SIPI before it
   /// shows its state.
   init(_ page: kvm_lapic_state, base: UInt64, tscDeadline: UInt64, at now: VMInstant) {
-    var registers = [UInt32](repeating: 0, count: 64)
-    withUnsafeBytes(of: page) { bytes in
-      for index in registers.indices {
-        registers[index] = bytes.loadUnaligned(fromByteOffset: index * 16, as: UInt32.self)
-      }
-    }
-    let initial = registers[Place.initialCount]
-    let current = registers[Place.currentCount]
-    let counted = UInt64(initial &- current) &<< Self.shift(registers[Place.divide])
+    var registers = page.registers
+    registers[Place.currentCount] = 0
     let isDeadline = registers[Place.timerVector] >> 17 & 3 == 2
+    let countDown = CountDown(page, at: now)
     self.init(
       base: base, registers: registers, newErrors: 0, tscDeadline: isDeadline ? tscDeadline : 0,
-      timerStart: now.nanoseconds &- counted,
-      timerIsCounting: !isDeadline && initial != 0 && current != 0, pendingINIT: false,
+      timerStart: countDown.start, timerIsCounting: countDown.isCounting, pendingINIT: false,
       pendingSIPI: nil)
-    self.registers[Place.currentCount] = 0
   }
 
   /// KVM's form.
@@ -53,10 +73,8 @@ extension X86.APIC {
     let shift = Self.shift(registers[Place.divide])
     let period = UInt64(initial) &<< shift
     if timerIsCounting, period > 0 {
-      let isPeriodic = registers[Place.timerVector] >> 17 & 3 == 1
-      let elapsed = now.nanoseconds &- timerStart
-      // A count that has run out but not been noticed runs out at once.
-      let counted = isPeriodic ? elapsed % period : min(elapsed, period - 1)
+      // A count that has run out and was not noticed runs out at once.
+      let counted = min(now.nanoseconds &- timerStart, period - 1)
       registers[Place.currentCount] = max(
         1, initial &- UInt32(truncatingIfNeeded: counted >> shift))
     }
@@ -68,14 +86,13 @@ extension X86.APIC {
     }
     return page
   }
+}
 
-  /// Level-triggered vectors that are requested or in service.
-  var levelVectors: [UInt8] {
-    (0..<256).compactMap { vector in
-      let word = vector / 32
-      let bit: UInt32 = 1 << UInt32(vector % 32)
-      let isUnderWay = registers[Place.inService + word] | registers[Place.requested + word]
-      return isUnderWay & registers[Place.triggerMode + word] & bit != 0 ? UInt8(vector) : nil
+extension kvm_lapic_state {
+  /// The registers, in steps of 16 bytes.
+  fileprivate var registers: [UInt32] {
+    withUnsafeBytes(of: self) { bytes in
+      (0..<64).map { bytes.loadUnaligned(fromByteOffset: $0 * 16, as: UInt32.self) }
     }
   }
 }

@@ -5,7 +5,8 @@ import Synchronization
 ///
 /// Whoever asks sets a bit, then makes KVM_RUN return at once, then signals the thread if it is in KVM_RUN. The
 /// processor says that it is about to enter, enters, and looks at the bits after every return by EINTR: either
-/// it is seen entering, and signalled, or it sees the order to return.
+/// it is seen entering, and signalled, or it sees the order to return. Who finds the bit set leaves the rest to who set
+/// it: the bit stays until the processor looks.
 final class Attention: @unchecked Sendable {
   // Sendable although `run` and `thread` vary: they are set by the processor's thread before it first
   // enters, and read by others only after they have seen it enter.
@@ -39,8 +40,9 @@ final class Attention: @unchecked Sendable {
 
   /// From any thread.
   func ask(_ reason: Reasons) {
-    asked.bitwiseOr(reason.rawValue, ordering: .sequentiallyConsistent)
-    nudge()
+    let before = asked.bitwiseOr(reason.rawValue, ordering: .sequentiallyConsistent).oldValue
+    // Signals queue up, and the host lets a user have only so many.
+    if !Reasons(rawValue: before).isSuperset(of: reason) { nudge() }
   }
 
   /// Makes the processor look at what is asked for, if it is in the guest.

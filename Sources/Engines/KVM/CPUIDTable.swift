@@ -108,6 +108,11 @@ extension KVMHost {
         missing.append("\(word.name) bit \(bit)")
       }
     }
+    let addresses = CPUIDKey(leaf: 0x8000_0008, subleaf: 0)
+    let bits = (supported[addresses] ?? .ofHost(addresses)).eax & 0xff
+    if bits < model.physicalAddressBits {
+      missing.append("physical addresses of \(model.physicalAddressBits) bits (it has \(bits))")
+    }
     return missing
   }
 }
@@ -147,6 +152,9 @@ private struct FeatureWord {
     FeatureWord(
       key: CPUIDKey(leaf: 7, subleaf: 0), name: "CPUID.7:ECX", register: \.ecx, always: 0,
       instructions: mask(8, 9, 10)),  // GFNI VAES VPCLMULQDQ
+    FeatureWord(
+      key: CPUIDKey(leaf: 0xd, subleaf: 1), name: "CPUID.0DH.1:EAX", register: \.eax, always: 0,
+      instructions: mask(0, 1, 2)),  // XSAVEOPT XSAVEC XGETBV with ECX = 1
     FeatureWord(
       key: CPUIDKey(leaf: 0x8000_0001, subleaf: 0), name: "CPUID.80000001:ECX", register: \.ecx,
       always: 0, instructions: mask(0, 5)),  // LAHF LZCNT

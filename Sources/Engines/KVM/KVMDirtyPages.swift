@@ -24,6 +24,8 @@ final class KVMDirtyPages: DirtyPageTracker, @unchecked Sendable {
   private let clears: Bool
   private let rings = Mutex<[Ring]>([])
   private let isOn = Mutex(false)
+  /// KVM keeps no record that could be trusted, although it should: all pages count as written.
+  private let isBlind = Atomic<Bool>(false)
 
   init(
     _ map: MemoryMap, of machine: KVMHandle, usesRings: Bool, clears: Bool
@@ -42,13 +44,19 @@ final class KVMDirtyPages: DirtyPageTracker, @unchecked Sendable {
   func start() {
     isOn.withLock { isOn in
       map.memory.dirtyPages.isEnabled = true
-      try? map.setLogging(true)
+      do throws(EngineError) {
+        try map.setLogging(true)
+        isBlind.store(false, ordering: .relaxed)
+      } catch {
+        isBlind.store(true, ordering: .relaxed)
+      }
       isOn = true
     }
   }
 
   func stop() {
     isOn.withLock { isOn in
+      // A record that goes on costs time, and loses nothing.
       try? map.setLogging(false)
       map.memory.dirtyPages.isEnabled = false
       isOn = false
@@ -61,7 +69,12 @@ final class KVMDirtyPages: DirtyPageTracker, @unchecked Sendable {
       if usesRings {
         emptyRings()
       } else {
-        for slot in map.slots where !slot.isReadOnly { try? readLog(of: slot) }
+        for slot in map.slots where !slot.isReadOnly {
+          do throws(EngineError) { try readLog(of: slot) } catch { markAll(of: slot) }
+        }
+      }
+      if isBlind.load(ordering: .relaxed) {
+        for slot in map.slots where !slot.isReadOnly { markAll(of: slot) }
       }
     }
     return map.memory.dirtyPages.collect()
@@ -71,6 +84,13 @@ final class KVMDirtyPages: DirtyPageTracker, @unchecked Sendable {
   func collect(from slot: MemoryMap.Slot) throws(EngineError) {
     guard map.memory.dirtyPages.isEnabled, !slot.isReadOnly, !usesRings else { return }
     try readLog(of: slot)
+  }
+
+  /// What KVM does not tell counts as written.
+  private func markAll(of slot: MemoryMap.Slot) {
+    for page in 0..<Int(slot.count / GuestMemory.pageSize) {
+      map.memory.dirtyPages.mark(slot.page + page)
+    }
   }
 
   // MARK: - Rings
@@ -95,7 +115,12 @@ final class KVMDirtyPages: DirtyPageTracker, @unchecked Sendable {
           rings[index].next &+= 1
         }
       }
-      _ = try? machine.request(KVM_REQUEST_RESET_DIRTY_RINGS, 0, "use its dirty rings again")
+      do throws(EngineError) {
+        try machine.request(KVM_REQUEST_RESET_DIRTY_RINGS, 0, "use its dirty rings again")
+      } catch {
+        // It does not watch the pages again that it has told of.
+        isBlind.store(true, ordering: .relaxed)
+      }
     }
   }
 

@@ -5,9 +5,10 @@ import Synchronization
 
 /// The kernel's local APICs, seen from the board.
 final class KVMInterrupts: ProcessorInterrupts, Sendable {
+  /// Parts of the board, which hold the way to here themselves.
   private struct Connections {
-    var acknowledger: (any InterruptAcknowledger)?
-    var endOfInterrupt: (any EndOfInterruptListener)?
+    weak var acknowledger: (any InterruptAcknowledger)?
+    weak var endOfInterrupt: (any EndOfInterruptListener)?
   }
 
   private let machine: KVMHandle
@@ -54,7 +55,7 @@ final class KVMInterrupts: ProcessorInterrupts, Sendable {
     guard (message.address & 0xffff_ffff) >> 20 == 0xfee, !isLevel || isAsserted else { return }
     // Without a route the interrupt works, but its end is not reported: the device's line then stays
     // quiet, which harms nobody else.
-    if isLevel { try? routes.reportEnd(of: message) }
+    if isLevel { try? routes.reportEnds(of: [message]) }
     var request = kvm_msi()
     request.address_lo = UInt32(truncatingIfNeeded: message.address)
     request.address_hi = UInt32(truncatingIfNeeded: message.address >> 32)
@@ -98,11 +99,11 @@ final class KVMInterrupts: ProcessorInterrupts, Sendable {
 
   /// The processor has level-triggered vectors under way whose end must be reported.
   func expectEnds(of vectors: [UInt8], on processor: Int) throws(EngineError) {
-    for vector in vectors {
-      try routes.reportEnd(
-        of: MSI(
+    try routes.reportEnds(
+      of: vectors.map { vector in
+        MSI(
           address: 0xfee0_0000 | UInt64(processor & 0xff) << 12,
-          data: UInt32(vector) | 1 << 14 | 1 << 15))
-    }
+          data: UInt32(vector) | 1 << 14 | 1 << 15)
+      })
   }
 }

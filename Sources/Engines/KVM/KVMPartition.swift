@@ -186,12 +186,9 @@ extension KVMPartition {
     try changes.withLock { (_) throws(EngineError) in
       isChanging.store(true, ordering: .sequentiallyConsistent)
       defer { isChanging.store(false, ordering: .sequentiallyConsistent) }
-      for processor in attention {
-        while processor.isInside {
-          processor.nudge()
-          sched_yield()
-        }
-      }
+      // Once is enough: who enters from now on leaves by itself.
+      for processor in attention where processor.isInside { processor.nudge() }
+      for processor in attention { while processor.isInside { sched_yield() } }
       try body()
     }
   }

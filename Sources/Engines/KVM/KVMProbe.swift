@@ -128,7 +128,7 @@ private final class CountingGuest {
     return base
   }
 
-  /// Flat segments of privilege level 0, protection on, paging off: SDM Vol. 3A §9.9.1.
+  /// Flat segments of privilege level 0, protection on, paging off: SDM Vol. 3A §10.9.1.
   private func enterKernelMode() throws(EngineError) {
     var registers = kvm_sregs()
     try processor.request(KVM_REQUEST_GET_SREGS, &registers, "read a processor")

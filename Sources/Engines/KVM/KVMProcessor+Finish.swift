@@ -36,10 +36,8 @@ extension KVMProcessor {
       finished: outcome.instruction.opcodeText,
       second: partition.plan.clock.now.nanoseconds / 1_000_000_000)
     try apply(outcome, after: before)
-    if outcome.isTripleFault {
-      partition.timeKeeper.noteLeaving()
-      return .tripleFault(.zero)
-    }
+    forgetReadiness()
+    if outcome.isTripleFault { return .tripleFault(.zero) }
     return isStepping ? .debug : nil
   }
 
@@ -62,7 +60,7 @@ extension KVMProcessor {
     {
       try changeEvents { events in
         events.flags = UInt32(KVM_VCPUEVENT_VALID_SHADOW)
-        events.interrupt.shadow = after.events.kvm.interrupt.shadow
+        events.interrupt.shadow = after.events.kvm(rflags: after.rflags).interrupt.shadow
         events.nmi.masked = after.events.nmiBlocked ? 1 : 0
       }
     }
@@ -84,7 +82,7 @@ extension KVMProcessor {
   }
 
   /// Changes what KVM has pending; `flags` say which of it counts.
-  private func changeEvents(_ change: (inout kvm_vcpu_events) -> Void) throws(EngineError) {
+  func changeEvents(_ change: (inout kvm_vcpu_events) -> Void) throws(EngineError) {
     var events = kvm_vcpu_events()
     try handle.request(KVM_REQUEST_GET_VCPU_EVENTS, &events, "show pending events")
     change(&events)

@@ -33,9 +33,9 @@ extension KVMProcessor {
 
   /// - Parameter counter: the time-stamp counter.
   func state(counter: UInt64) throws(EngineError) -> X86.State {
+    try serveNMI()
     // First: KVM takes a waiting INIT or SIPI when asked for this.
-    var activity = kvm_mp_state()
-    try handle.request(KVM_REQUEST_GET_MP_STATE, &activity, "show what it is doing")
+    let activity = try multiprocessingState()
     var events = kvm_vcpu_events()
     try handle.request(KVM_REQUEST_GET_VCPU_EVENTS, &events, "show pending events")
     var registers = kvm_regs()
@@ -44,8 +44,12 @@ extension KVMProcessor {
     try handle.request(KVM_REQUEST_GET_SREGS, &system, "show its registers")
     var debug = kvm_debugregs()
     try handle.request(KVM_REQUEST_GET_DEBUGREGS, &debug, "show its debug registers")
-    var page = kvm_lapic_state()
-    try handle.request(KVM_REQUEST_GET_LAPIC, &page, "show its local APIC")
+    var apic = X86.APIC(
+      try apicPage(), base: system.apic_base, tscDeadline: try time.armedDeadline(),
+      at: partition.plan.clock.now
+    ).legal(id: UInt32(index))
+    // At rest the kernel's timer runs on, and what it brings is in no state.
+    if let countDown { apic.set(countDown) }
     return X86.State(
       registers: registers.general, rip: registers.rip, rflags: registers.rflags,
       segments: system.segments, ldtr: X86.Segment(system.ldt), tr: X86.Segment(system.tr),
@@ -53,11 +57,15 @@ extension KVMProcessor {
       cr3: system.cr3, cr4: system.cr4, cr8: system.cr8,
       debug: [debug.db.0, debug.db.1, debug.db.2, debug.db.3, debug.dr6, debug.dr7],
       efer: system.efer, xcr0: try xcr0(), msrs: try msrs(), xsave: try xsaveArea(),
-      tsc: counter, activity: Self.activity(activity.mp_state),
+      tsc: counter, activity: Self.activity(activity),
       events: X86.PendingEvents(events),
-      apic: X86.APIC(
-        page, base: system.apic_base, tscDeadline: try time.armedDeadline(),
-        at: partition.plan.clock.now))
+      apic: apic)
+  }
+
+  private func multiprocessingState() throws(EngineError) -> UInt32 {
+    var state = kvm_mp_state()
+    try handle.request(KVM_REQUEST_GET_MP_STATE, &state, "show what it is doing")
+    return state.mp_state
   }
 
   private static func activity(_ state: UInt32) -> X86.Activity {
@@ -100,6 +108,8 @@ extension KVMProcessor {
       state.xsave.count >= 576, state.apic.map({ $0.registers.count == 64 }) ?? true
     else { throw EngineError("a processor's state has the wrong number of registers") }
     let apic = state.apic ?? firmwareAPIC
+    // An INIT or SIPI that waits belongs to the former state: being asked, KVM takes it.
+    _ = try multiprocessingState()
     var system = try systemRegisters(state, base: apic.base)
     try handle.request(KVM_REQUEST_SET_SREGS, &system, "take its control registers")
     keptMSRs = X86.KeptMSRs()
@@ -107,13 +117,16 @@ extension KVMProcessor {
     try setRegisters(state)
     try setVectorState(state)
     try setDebugRegisters(state)
+    try time.disarm()
     try setAPIC(apic)
+    countDown = X86.APIC.CountDown(apic)
     time.setCounter(state.tsc)
     time.setDeadline(apic.tscDeadline)
     try setActivity(state.activity)
-    var events = state.events.kvm
+    var events = state.events.kvm(rflags: state.rflags)
     try handle.request(KVM_REQUEST_SET_VCPU_EVENTS, &events, "take pending events")
     try replayPending(apic)
+    forgetReadiness()
   }
 
   func setMSRs(_ state: X86.State) throws(EngineError) {
@@ -175,6 +188,8 @@ extension KVMProcessor {
     system.cr8 = state.cr8
     system.efer = state.efer
     system.apic_base = base
+    // Outside long mode the bit means nothing, and KVM refuses it.
+    if state.efer & X86.EFER.longModeActive == 0 { system.cs.l = 0 }
     return system
   }
 
@@ -232,7 +247,7 @@ extension KVMProcessor {
   // MARK: - Power-on
 
   /// The state after power-on where KVM leaves another: the model's signature in DX, and local vectors
-  /// that are masked (SDM Vol. 3A Table 9-1, §11.4.7.1).
+  /// that are masked (SDM Vol. 3A Table 10-1, §11.4.7.1).
   func powerOn() throws(EngineError) {
     var state = try state(counter: 0)
     state.registers[X86.Register.rdx.rawValue] = UInt64(partition.plan.model.leaf(1, 0)?.eax ?? 0)

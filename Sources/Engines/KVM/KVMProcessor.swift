@@ -31,6 +31,10 @@ final class KVMProcessor: VirtualProcessor {
   /// Whether `run` is to return after the next instruction.
   private(set) var isStepping = false
   private(set) var stops = DebugStops()
+  /// Whether the step ends when KVM has finished the access that was answered last.
+  private var endsStep = false
+  /// How the local APIC's timer counted when the processor left the guest; `nil` while it runs.
+  var countDown: X86.APIC.CountDown?
   /// What follows the guest's handlers, if arrivals there must be seen: see `UserModeQuirk`.
   var watch: UserModeQuirk.Watch?
 
@@ -62,6 +66,14 @@ final class KVMProcessor: VirtualProcessor {
 
   func run(_ buses: inout Buses) throws(EngineError) -> Exit {
     try time.follow()
+    countDown = nil
+    let left = try runPastBreakpoint(&buses)
+    try time.noteLeaving()
+    countDown = try X86.APIC.CountDown(apicPage(), at: partition.plan.clock.now)
+    return left
+  }
+
+  private func runPastBreakpoint(_ buses: inout Buses) throws(EngineError) -> Exit {
     if try standsAtBreakpoint() {
       try install(DebugStops(step: true))
       let left = try runOn(&buses)
@@ -72,6 +84,7 @@ final class KVMProcessor: VirtualProcessor {
   }
 
   private func runOn(_ buses: inout Buses) throws(EngineError) -> Exit {
+    endsStep = false
     while true {
       try serveInterrupts()
       if _slowPath(watch != nil) { try followHandlers() }
@@ -88,9 +101,9 @@ final class KVMProcessor: VirtualProcessor {
   private func answer(_ result: Int32, _ buses: inout Buses) throws(EngineError) -> Exit? {
     if result == -EINTR || result == -EAGAIN {
       statistics.count(exit: UInt32(KVM_EXIT_INTR))
-      guard attention.take().contains(.kick) else { return nil }
-      partition.timeKeeper.noteLeaving()
-      return .kicked
+      // What else was asked for waits for the next entry, which returns at once.
+      if _slowPath(endsStep) { return .debug }
+      return attention.take().contains(.kick) ? .kicked : nil
     }
     guard result >= 0 else {
       throw EngineError("KVM cannot run processor \(index): \(String(cString: strerror(-result)))")
@@ -99,16 +112,16 @@ final class KVMProcessor: VirtualProcessor {
     switch Int32(bitPattern: exit.pointee.exit_reason) {
     case KVM_EXIT_IO:
       carryPort(&buses)
-      return endStep()
+      endAccess()
     case KVM_EXIT_MMIO:
       carryMemory(&buses)
-      return endStep()
+      endAccess()
     case KVM_EXIT_X86_RDMSR:
       try readMSR()
-      return endStep()
+      endAccess()
     case KVM_EXIT_X86_WRMSR:
       try writeMSR()
-      return endStep()
+      endAccess()
     case KVM_EXIT_IOAPIC_EOI: interrupts.ended(exit.pointee.eoi.vector)
     case KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_INTR: break
     case KVM_EXIT_DIRTY_RING_FULL: partition.tracker?.emptyRings()
@@ -116,10 +129,9 @@ final class KVMProcessor: VirtualProcessor {
       if watch?.handlers.contains(exit.pointee.debug.arch.pc) == true {
         return try enterHandler(&buses)
       }
-      return .debug
-    case KVM_EXIT_SHUTDOWN:
-      partition.timeKeeper.noteLeaving()
-      return .tripleFault(.zero)
+      guard isGuestsOwn(exit.pointee.debug.arch) else { return .debug }
+      try raiseDebugException(exit.pointee.debug.arch.dr6)
+    case KVM_EXIT_SHUTDOWN: return .tripleFault(.zero)
     case KVM_EXIT_INTERNAL_ERROR: return try finishInstruction(&buses)
     default:
       throw EngineError("KVM stopped processor \(index) for reason \(exit.pointee.exit_reason)")
@@ -127,15 +139,23 @@ final class KVMProcessor: VirtualProcessor {
     return nil
   }
 
-  /// Ends a step with the access that was just answered. KVM finishes the instruction when it is entered the
-  /// next time, and would then run one more.
+  /// An access was answered. KVM finishes the instruction when it is entered the next time: until then it has not said
+  /// whether the guest can take an interrupt, and a step has not ended.
   @inline(__always)
-  private func endStep() -> Exit? {
-    guard _slowPath(isStepping) else { return nil }
-    // It stays set: if nobody asked, the next entry finds nothing to do and goes on.
+  private func endAccess() {
+    exit.pointee.ready_for_interrupt_injection = 0
+    guard _slowPath(isStepping) else { return }
+    // KVM finishes the instruction, by further accesses perhaps, and runs no other. The order stays: if nobody asked,
+    // the next entry finds nothing to do and goes on.
+    endsStep = true
     kvm_set_immediate_exit(exit, 1)
-    _ = kvm_request(descriptor, UInt(KVM_REQUEST_RUN.rawValue), 0)
-    return .debug
+  }
+
+  /// The processor's state was changed, so that KVM has to say anew whether the guest can take an interrupt. The next
+  /// entry returns at once to hear it: a processor that halts would not.
+  func forgetReadiness() {
+    exit.pointee.ready_for_interrupt_injection = 0
+    if interrupts.hasExternal { kvm_set_immediate_exit(exit, 1) }
   }
 
   // MARK: - Accesses
@@ -189,9 +209,7 @@ final class KVMProcessor: VirtualProcessor {
   /// Hands over what LINT0 and LINT1 brought, or asks to be told when the guest can take it.
   @inline(__always)
   private func serveInterrupts() throws(EngineError) {
-    if _slowPath(interrupts.hasNMI && interrupts.takeNMI(index)) {
-      try handOverNMI()
-    }
+    try serveNMI()
     if _fastPath(!interrupts.hasExternal) {
       exit.pointee.request_interrupt_window = 0
     } else if exit.pointee.ready_for_interrupt_injection != 0 {
@@ -212,6 +230,8 @@ final class KVMProcessor: VirtualProcessor {
       return
     }
     guard let vector = interrupts.acknowledgeExternal() else { return }
+    // An NMI that came since is left alone.
+    events.flags = 0
     events.interrupt.injected = 1
     events.interrupt.nr = vector
     events.interrupt.soft = 0
@@ -229,11 +249,21 @@ final class KVMProcessor: VirtualProcessor {
     try handle.request(KVM_REQUEST_SET_MP_STATE, &state, "wake from HLT")
   }
 
-  /// An edge at LINT1, which is an NMI only if the local vector says so.
-  private func handOverNMI() throws(EngineError) {
+  /// Hands over what LINT1 brought.
+  @inline(__always)
+  func serveNMI() throws(EngineError) {
+    if _slowPath(interrupts.hasNMI && interrupts.takeNMI(index)) { try handOverNMI() }
+  }
+
+  func apicPage() throws(EngineError) -> kvm_lapic_state {
     var page = kvm_lapic_state()
     try handle.request(KVM_REQUEST_GET_LAPIC, &page, "show its local APIC")
-    let vector = withUnsafeBytes(of: page) {
+    return page
+  }
+
+  /// An edge at LINT1, which is an NMI only if the local vector says so.
+  private func handOverNMI() throws(EngineError) {
+    let vector = withUnsafeBytes(of: try apicPage()) {
       $0.loadUnaligned(fromByteOffset: 0x360, as: UInt32.self)
     }
     let isMasked = vector & 1 << 16 != 0
@@ -262,7 +292,7 @@ final class KVMProcessor: VirtualProcessor {
     if stops.step { request.control |= UInt32(KVM_GUESTDBG_SINGLESTEP) }
     if !breakpoints.isEmpty {
       request.control |= UInt32(KVM_GUESTDBG_USE_HW_BP)
-      // DR7: each breakpoint is on, and stops at instructions (SDM Vol. 3B §17.2.4).
+      // DR7: each breakpoint is on, and stops at instructions (SDM Vol. 3B §18.2.4).
       var enabled: UInt64 = 0x400
       withUnsafeMutableBytes(of: &request.arch.debugreg) { registers in
         for (number, address) in breakpoints.enumerated() {
@@ -273,6 +303,27 @@ final class KVMProcessor: VirtualProcessor {
       }
     }
     try handle.request(KVM_REQUEST_SET_GUEST_DEBUG, &request, "stop for a debugger")
+  }
+
+  /// Whether a debug exception is the guest's: KVM shows all of them while a debugger has breakpoints.
+  private func isGuestsOwn(_ debug: kvm_debug_exit_arch) -> Bool {
+    debug.exception == UInt32(X86.Exception.debug) && !isStepping && debug.dr6 & 0xf == 0
+      && !stops.breakpoints.contains(debug.pc)
+  }
+
+  /// Delivers a debug exception that KVM showed instead.
+  private func raiseDebugException(_ dr6: UInt64) throws(EngineError) {
+    var debug = kvm_debugregs()
+    try handle.request(KVM_REQUEST_GET_DEBUGREGS, &debug, "show its debug registers")
+    // BD, BS and BT: SDM Vol. 3B §18.2.3.
+    debug.dr6 |= dr6 & 0xe000
+    try handle.request(KVM_REQUEST_SET_DEBUGREGS, &debug, "take its debug registers")
+    try changeEvents { events in
+      events.flags = 0
+      events.exception.injected = 1
+      events.exception.nr = X86.Exception.debug
+      events.exception.has_error_code = 0
+    }
   }
 
   /// Whether the next instruction is one at which a debugger wants to stop: it has seen that already.

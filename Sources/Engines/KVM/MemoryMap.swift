@@ -59,15 +59,41 @@ final class MemoryMap: @unchecked Sendable {
         state.restricted = before
         throw EngineError("KVM maps memory in at most \(slotLimit) pieces")
       }
-      let gone = state.slots.filter { slot in !wanted.contains { $0.isSame(as: slot) } }
-      for slot in gone {
-        try willRemove(slot)
-        try set(slot, size: 0, logs: false)
-        state.slots.removeAll { $0 == slot }
-        state.freeNumbers.append(slot.number)
+      let former = state.slots
+      do throws(EngineError) {
+        for slot in former where !wanted.contains(where: { $0.isSame(as: slot) }) {
+          try willRemove(slot)
+          try remove(slot, &state)
+        }
+        try install(
+          wanted.filter { run in !state.slots.contains { run.isSame(as: $0) } }, &state)
+      } catch {
+        state.restricted = before
+        try putBack(former, &state, after: error)
+        throw error
       }
-      try install(
-        wanted.filter { run in !state.slots.contains { run.isSame(as: $0) } }, &state)
+    }
+  }
+
+  private func remove(_ slot: Slot, _ state: inout State) throws(EngineError) {
+    try set(slot, size: 0, logs: false)
+    state.slots.removeAll { $0 == slot }
+    state.freeNumbers.append(slot.number)
+  }
+
+  /// Maps what was mapped before a change that failed half-way.
+  private func putBack(
+    _ former: [Slot], _ state: inout State, after failure: EngineError
+  ) throws(EngineError) {
+    do throws(EngineError) {
+      for slot in state.slots where !former.contains(slot) { try remove(slot, &state) }
+      for slot in former where !state.slots.contains(slot) {
+        try set(slot, size: slot.count, logs: state.logsDirtyPages && !slot.isReadOnly)
+        state.slots.append(slot)
+        state.freeNumbers.removeAll { $0 == slot.number }
+      }
+    } catch {
+      throw EngineError("\(failure); what was there before cannot be put back: \(error)")
     }
   }
 

@@ -32,17 +32,21 @@ final class MessageRoutes: MessageTriggers, Sendable {
 
   init(_ machine: KVMHandle) { self.machine = machine }
 
-  /// From now on the end of this interrupt is reported.
-  func reportEnd(of message: MSI) throws(EngineError) {
+  /// From now on the end of these interrupts is reported.
+  func reportEnds(of messages: [MSI]) throws(EngineError) {
     try state.withLock { (state) throws(EngineError) in
-      guard !state.level.contains(message) else { return }
-      if state.level.count < Self.levelInputs {
-        state.level.append(message)
-      } else {
-        state.level[state.oldest] = message
-        state.oldest = (state.oldest + 1) % Self.levelInputs
+      let new = messages.filter { !state.level.contains($0) }
+      guard !new.isEmpty else { return }
+      try change(&state) { state in
+        for message in new {
+          if state.level.count < Self.levelInputs {
+            state.level.append(message)
+          } else {
+            state.level[state.oldest] = message
+            state.oldest = (state.oldest + 1) % Self.levelInputs
+          }
+        }
       }
-      try install(state)
     }
   }
 
@@ -63,8 +67,7 @@ final class MessageRoutes: MessageTriggers, Sendable {
 
   private func set(_ message: MSI?, _ input: Int) throws(EngineError) {
     try state.withLock { (state) throws(EngineError) in
-      state.triggers[input] = message
-      try install(state)
+      try change(&state) { $0.triggers[input] = message }
     }
   }
 
@@ -121,6 +124,16 @@ final class MessageRoutes: MessageTriggers, Sendable {
   }
 
   // MARK: - The table
+
+  /// Changes the table. What KVM refuses is not in it afterwards: it would be refused with all that follows.
+  private func change(
+    _ state: inout State, _ body: (inout State) -> Void
+  ) throws(EngineError) {
+    var next = state
+    body(&next)
+    try install(next)
+    state = next
+  }
 
   private func install(_ state: State) throws(EngineError) {
     let messages =

@@ -17,6 +17,9 @@ struct ProcessorTime {
   private var ahead: UInt64?
   /// For which start of the clock KVM's counter is right.
   private var starts: UInt64?
+  /// How far the counter was ahead when the processor left the guest, where KVM lets no offset be set: there it runs on
+  /// while the guest's time stands.
+  private var aheadAtLeaving: UInt64?
   /// A deadline that is armed when time passes: KVM would measure it with a counter that is not right yet.
   private var deadline: UInt64?
 
@@ -69,6 +72,9 @@ struct ProcessorTime {
 
   mutating func setDeadline(_ value: UInt64) { deadline = value }
 
+  /// Takes back the deadline that KVM knows, while its timer still waits for one.
+  func disarm() throws(EngineError) { try handle.writeMSR(X86.MSR.tscDeadline, 0) }
+
   func armedDeadline() throws(EngineError) -> UInt64 {
     if let deadline { return deadline }
     return try handle.readMSR(X86.MSR.tscDeadline) ?? 0
@@ -78,11 +84,24 @@ struct ProcessorTime {
     if let ahead { return ahead }
     let value =
       hasOffset
-      ? try offset() &+ keeper.latestLead
-      : try (handle.readMSR(X86.MSR.timeStampCounter) ?? 0) &- keeper.guestTicks
+      ? try offset() &+ keeper.lead(atEndOf: starts ?? keeper.clock.starts)
+      : try aheadAtLeaving ?? presentAhead()
     ahead = value
     starts = nil
     return value
+  }
+
+  /// How far KVM's counter is ahead of the guest's time now.
+  private func presentAhead() throws(EngineError) -> UInt64 {
+    try (handle.readMSR(X86.MSR.timeStampCounter) ?? 0) &- keeper.guestTicks
+  }
+
+  // MARK: - After the guest has run
+
+  /// The processor has left the guest while time still passes.
+  mutating func noteLeaving() throws(EngineError) {
+    keeper.noteLeaving()
+    if !hasOffset { aheadAtLeaving = try presentAhead() }
   }
 
   // MARK: - Before the guest runs
@@ -90,6 +109,7 @@ struct ProcessorTime {
   /// Brings KVM's counter in line with the guest's time, if that has stood still or changed.
   mutating func follow() throws(EngineError) {
     let current = keeper.clock.starts
+    defer { aheadAtLeaving = nil }
     guard starts != current else { return }
     // A timer that has not rung yet was measured with the old counter.
     let due = try armedDeadline()

@@ -100,12 +100,17 @@ extension X86.PendingEvents {
     injected = X86.InjectedEvent(events)
   }
 
-  var kvm: kvm_vcpu_events {
+  /// KVM's form.
+  ///
+  /// - Parameter rflags: tells whose shadow it is. STI leaves interrupts on; where they are off it comes from a load of
+  ///   SS, and no VM entry takes it for one of STI (SDM Vol. 3C §27.3.1.5).
+  func kvm(rflags: UInt64) -> kvm_vcpu_events {
     var events = kvm_vcpu_events()
     events.flags =
       UInt32(KVM_VCPUEVENT_VALID_NMI_PENDING) | UInt32(KVM_VCPUEVENT_VALID_SHADOW)
-    // Either of STI and MOV SS: KVM ends both with the next instruction.
-    events.interrupt.shadow = interruptShadow ? UInt8(KVM_X86_SHADOW_INT_STI) : 0
+    let shadow =
+      rflags & X86.Flags.interrupt != 0 ? KVM_X86_SHADOW_INT_STI : KVM_X86_SHADOW_INT_MOV_SS
+    events.interrupt.shadow = interruptShadow ? UInt8(shadow) : 0
     events.nmi.pending = nmiPending ? 1 : 0
     events.nmi.masked = nmiBlocked ? 1 : 0
     switch injected?.kind {

@@ -12,8 +12,8 @@ final class TimeKeeper: Sendable {
     /// For which start of the clock `lead` was measured.
     var starts: UInt64 = 0
     var lead: UInt64 = 0
-    /// The lead when a processor last left the guest.
-    var latest: UInt64?
+    /// The lead when a processor last left the guest, and for which start of the clock that is.
+    var latest: (starts: UInt64, lead: UInt64)?
   }
 
   let clock: any VMClock
@@ -41,12 +41,19 @@ final class TimeKeeper: Sendable {
 
   /// A processor has left the guest while time still passes.
   func noteLeaving() {
+    let starts = clock.starts
     let lead = measure()
-    state.withLock { $0.latest = lead }
+    state.withLock { $0.latest = (starts, lead) }
   }
 
-  /// The lead at the end of the last run.
-  var latestLead: UInt64 { state.withLock { $0.latest } ?? measure() }
+  /// The lead when a processor last left the guest after that start of the clock; before one has, that with which
+  /// they entered it.
+  func lead(atEndOf starts: UInt64) -> UInt64 {
+    state.withLock { state in
+      if let latest = state.latest, latest.starts == starts { return latest.lead }
+      return state.starts == starts ? state.lead : measure()
+    }
+  }
 
   /// Reads both clocks as close together as can be.
   private func measure() -> UInt64 {

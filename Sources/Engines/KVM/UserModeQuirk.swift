@@ -27,10 +27,9 @@ enum UserModeQuirk {
   /// Whether this host's KVM has the faults. The trial takes a millisecond, once in the life of the process.
   static func isPresent(_ host: KVMHost) -> Bool {
     known.withLock { known in
-      if let known { return known }
-      let found = (try? Trial(host).endsInUserMode()) ?? false
-      known = found
-      return found
+      // A trial that fails says nothing.
+      if known == nil { known = try? Trial(host).endsInUserMode() }
+      return known ?? false
     }
   }
 
@@ -258,7 +257,13 @@ private final class Trial {
 
   func endsInUserMode() throws(EngineError) -> Bool {
     // The port access is an exit in kernel mode, and in user mode too: the task's bitmap lets it pass.
-    try processor.request(KVM_REQUEST_RUN, 0, "run a trial")
+    var result: Int32
+    repeat {
+      result = kvm_request(processor.number, UInt(KVM_REQUEST_RUN.rawValue), 0)
+    } while result == -EINTR || result == -EAGAIN
+    guard result >= 0 else {
+      throw EngineError("KVM cannot run a trial: \(String(cString: strerror(-result)))")
+    }
     var system = kvm_sregs()
     try processor.request(KVM_REQUEST_GET_SREGS, &system, "show its registers")
     return mapping.exit.pointee.exit_reason == UInt32(KVM_EXIT_IO) && system.cs.selector & 3 == 3

@@ -3,6 +3,7 @@ package import Board
 package import Execution
 package import HostOS
 package import Inspection
+import InterruptControllers
 package import Logging
 package import Memory
 package import SavedState
@@ -142,6 +143,15 @@ extension Assembly {
     let parts = try pc.parts.map { part in (part.component, try tree.part(part.name)) }
     try await Self.setStates(states, of: processors)
     for (component, saved) in parts { try component.restore(from: saved) }
+    endInterrupts(states)
+  }
+
+  /// Ends level-triggered interrupts for which I/O APICs wait and no processor works any more: the end was told to an
+  /// engine that was left before it passed it on. An interrupt whose line is still asserted comes once more.
+  private func endInterrupts(_ states: [X86.State]) {
+    let controllers = states.compactMap(\.apic)
+    guard !controllers.contains(where: \.suppressesEOIBroadcast) else { return }
+    interrupts.endAll(but: Set(controllers.flatMap(\.levelVectors)))
   }
 
   private static func setStates(_ states: [X86.State], of processors: Processors) async throws {
@@ -177,6 +187,7 @@ extension Assembly {
     memory.watchedLines.unwatchAll()
     handOverDirtyPages(from: former.partition, to: successor.processors.partition)
     interrupts.connect(to: successor.controllers)
+    endInterrupts(states)
     current.withLock { $0 = successor.processors }
     panel.connect { [processors = successor.processors] in processors.halt() }
     return former

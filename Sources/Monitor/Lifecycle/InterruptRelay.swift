@@ -9,8 +9,9 @@ package final class InterruptRelay: ProcessorInterrupts {
     var controllers: any ProcessorInterrupts
     /// The pins of `ProcessorPin` that are asserted.
     var asserted: Set<UInt32> = []
-    var acknowledger: (any InterruptAcknowledger)?
-    var endOfInterrupt: (any EndOfInterruptListener)?
+    // The machine holds these two, and they hold the relay.
+    weak var acknowledger: (any InterruptAcknowledger)?
+    weak var endOfInterrupt: (any EndOfInterruptListener)?
   }
   private let state: Mutex<State>
 
@@ -28,6 +29,15 @@ package final class InterruptRelay: ProcessorInterrupts {
     if let acknowledger = state.acknowledger { controllers.connect(acknowledger: acknowledger) }
     if let listener = state.endOfInterrupt { controllers.connect(endOfInterrupt: listener) }
     for pin in state.asserted { controllers.set(pin, asserted: true) }
+  }
+
+  /// Tells the board the end of all level-triggered interrupts but those that the processors have under way. Only at
+  /// rest, for processors that came from elsewhere: an end that one of them was about to tell stayed behind.
+  package func endAll(but underWay: Set<UInt8>) {
+    guard let listener = state.withLock({ $0.endOfInterrupt }) else { return }
+    for vector in UInt8(16)...UInt8.max where !underWay.contains(vector) {
+      listener.endOfInterrupt(vector: vector)
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import ArchitectureX86
 ///
 /// 1. A segment that cannot be used has no base, limit and attributes, apart from FS and GS in long mode;
 ///    a task register is always busy, and FS' and GS' accessed bits may be set.
-/// 2. RFLAGS' bit 1 and CR0.ET are always set; DR6 and DR7 have their fixed bits (SDM Vol. 3B §17.2).
+/// 2. RFLAGS' bit 1 and CR0.ET are always set; DR6 and DR7 have their fixed bits (SDM Vol. 3B §18.2).
 /// 3. Model-specific registers that one of the two does not name, and their order.
 /// 4. The XSAVE area beyond the x87 and SSE state, its bytes for software, and its header.
 /// 5. The APIC's processor priority and current count, which follow from other registers, and errors that the guest
