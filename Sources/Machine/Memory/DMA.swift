@@ -20,9 +20,9 @@ package protocol DMATranslation: AnyObject, Sendable {
 
 /// A device's window onto guest memory: closed until bus mastering is on, translated behind an IOMMU.
 package struct DMA: Sendable {
-  private let memory: GuestMemory
+  @usableFromInline let memory: GuestMemory
   private let gate: Gate?
-  private let translation: (any DMATranslation)?
+  @usableFromInline let translation: (any DMATranslation)?
 
   /// Without a gate the way is always open; without a translation, device addresses are the guest's own.
   package init(_ memory: GuestMemory, gate: Gate? = nil, translation: (any DMATranslation)? = nil) {
@@ -60,7 +60,15 @@ package struct DMA: Sendable {
     return try memory.buffers(runs, writable: writable)
   }
 
+  /// Refuses a range that the device could not reach now, all of it.
+  package func check(_ range: GPARange, writable: Bool) throws(MemoryFault) {
+    for run in try resolve(range.start, range.count, writable: writable) {
+      try memory.check(run.start, count: run.count, toWrite: writable)
+    }
+  }
+
   /// Reads one value, in little-endian byte order. Behind an IOMMU it must lie in one page.
+  @inlinable
   package func load<T: BitwiseCopyable>(
     _ type: T.Type = T.self, at address: GPA
   ) throws(MemoryFault) -> T {
@@ -68,6 +76,7 @@ package struct DMA: Sendable {
   }
 
   /// Writes one value; the counterpart of `load`.
+  @inlinable
   package func store<T: BitwiseCopyable>(_ value: T, at address: GPA) throws(MemoryFault) {
     try memory.store(value, at: single(address, MemoryLayout<T>.size, writable: true))
   }
@@ -83,7 +92,8 @@ package struct DMA: Sendable {
   }
 
   /// Where a value lies that is not split.
-  private func single(
+  @usableFromInline
+  func single(
     _ address: GPA, _ count: Int, writable: Bool
   ) throws(MemoryFault) -> GPA {
     guard translation != nil else {
