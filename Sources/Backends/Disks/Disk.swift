@@ -1,10 +1,12 @@
+import HostOS
 package import Memory
 package import Work
 
 /// One thing asked of a disk.
 package struct DiskRequest: Sendable {
   package enum Operation: Sendable {
-    /// Fills the buffers; their length is that of the sectors.
+    /// Fills the buffers, and notes them as written (`GuestBuffers.noteWritten`); their length is that of the
+    /// sectors.
     case read(GuestBuffers)
     /// `durable`: answered only when the data would survive a loss of power.
     case write(GuestBuffers, durable: Bool)
@@ -86,4 +88,17 @@ package enum DiskError: Error, Sendable, Equatable {
   case host(operation: String, code: Int32)
   /// The image contradicts itself: what, and where.
   case damaged(String)
+}
+
+extension DiskError: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .outOfRange: "the request lies beyond the end of the disk, or its length is wrong"
+    case .readOnly: "the disk is read-only"
+    case .unsupported: "the disk cannot do that"
+    case .noSpace: "the host has no room left"
+    case .host(let operation, let code): HostError(operation, code: code).description
+    case .damaged(let what): "the image is damaged: \(what)"
+    }
+  }
 }

@@ -18,6 +18,8 @@ package protocol DiskImage: AnyObject, Sendable {
 
   func read(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError)
   func write(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError)
+  /// Writes, and returns when what was written would survive a loss of power.
+  func writeDurably(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError)
   /// Returns when all that was written before would survive a loss of power. After it has failed once, data may be
   /// lost that the host no longer has: it fails from then on, until the image is opened anew.
   func flush() throws(DiskError)
@@ -27,6 +29,8 @@ package protocol DiskImage: AnyObject, Sendable {
   func writeZeroes(_ range: Range<UInt64>, mayUnmap: Bool) throws(DiskError)
   /// Reads if no waiting is needed; answers `false`, having promised nothing of the buffers, if it is.
   func readAtOnce(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool
+  /// Writes if no waiting is needed; answers `false`, having perhaps written a part, if it is.
+  func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool
   /// Where `offset` lies and how far the same holds.
   func extent(at offset: UInt64) throws(DiskError) -> DiskExtent
 }
@@ -58,7 +62,16 @@ package struct DiskExtent: Sendable, Equatable {
 }
 
 extension DiskImage {
+  package func writeDurably(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    try write(buffers, at: offset)
+    try flush()
+  }
+
   package func readAtOnce(
     into buffers: GuestBuffers, at offset: UInt64
+  ) throws(DiskError) -> Bool { false }
+
+  package func writeAtOnce(
+    _ buffers: GuestBuffers, at offset: UInt64
   ) throws(DiskError) -> Bool { false }
 }

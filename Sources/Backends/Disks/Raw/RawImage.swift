@@ -1,0 +1,147 @@
+package import HostOS
+package import Memory
+import Synchronization
+
+/// A regular file or block device whose bytes are the disk's.
+///
+/// A file that ends inside a 512-byte sector is a disk that ends with that sector: what is missing reads as zeroes,
+/// and a write there makes the file longer. What a file loses that shrinks under us reads as zeroes too.
+package final class RawImage: DiskImage {
+  package let file: StorageFile
+  package let size: UInt64
+  package let cache: CacheMode
+  package let clusterSize: Int
+
+  /// Why a flush failed. The host has dropped what it could not write, and would call the next flush a success.
+  private let flushing = Mutex<DiskError?>(nil)
+  // What the file system has said it cannot do.
+  private let cannotReadAtOnce: Atomic<Bool>
+  private let cannotWriteAtOnce: Atomic<Bool>
+  /// Held while a block is read, changed in part and written back.
+  let partialWrites = Mutex(())
+
+  package init(_ file: StorageFile, cache: CacheMode = .writeback) throws(HostError) {
+    self.file = file
+    self.cache = cache
+    size = try file.size().rounded(upTo: 512)
+    switch file.kind {
+    case .regular: clusterSize = 4096
+    case .blockDevice(_, let physical): clusterSize = max(physical, 512)
+    }
+    // What goes past the page cache always waits.
+    cannotReadAtOnce = Atomic(file.isDirect)
+    cannotWriteAtOnce = Atomic(file.isDirect || cache == .writethrough)
+  }
+
+  /// Opens an image, for reading alone unless `writable`, and keeps others off it.
+  package static func open(
+    _ path: String, writable: Bool, cache: CacheMode = .writeback,
+    sharing: ImageLock.Sharing = .guarded
+  ) throws(ImageError) -> RawImage {
+    var options: StorageFile.Options = writable ? .writable : []
+    if cache == .direct { options.insert(.direct) }
+    let file: StorageFile
+    do throws(HostError) { file = try .open(path, options) } catch { throw ImageError(error) }
+    if sharing == .guarded { try ImageLock.take(on: file) }
+    do throws(HostError) { return try RawImage(file, cache: cache) } catch {
+      throw ImageError(error)
+    }
+  }
+
+  package var isReadOnly: Bool { !file.isWritable }
+  /// One, in every mode: what direct transfers do not take goes through a buffer.
+  package var alignment: Int { 1 }
+}
+
+// MARK: - Reading
+
+extension RawImage {
+  package func read(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    let range = try range(at: offset, count: buffers.count)
+    guard takesDirectly(buffers, range) else { return try readThroughBuffer(buffers, range) }
+    let count = try attempt { () throws(HostError) in
+      try file.read(into: buffers.parts, at: offset)
+    }
+    if count < buffers.count { try buffers.zero(from: count) }
+  }
+
+  package func readAtOnce(
+    into buffers: GuestBuffers, at offset: UInt64
+  ) throws(DiskError) -> Bool {
+    _ = try range(at: offset, count: buffers.count)
+    guard !cannotReadAtOnce.load(ordering: .relaxed) else { return false }
+    let count: Int
+    do throws(HostError) {
+      count = try file.read(into: buffers.parts, at: offset, .atOnce)
+    } catch {
+      if error.isUnsupported { cannotReadAtOnce.store(true, ordering: .relaxed) }
+      // Any other failure is found again, and told, by whoever may wait.
+      return false
+    }
+    if count < buffers.count { try buffers.zero(from: count) }
+    return true
+  }
+}
+
+// MARK: - Writing
+
+extension RawImage {
+  package func write(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    try write(buffers, at: offset, cache == .writethrough ? .durable : [])
+  }
+
+  package func writeDurably(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    switch cache {
+    case .writeback:
+      try write(buffers, at: offset, [])
+      try flush()  // which hears of losses, where a durable write would take the news of others' away
+    case .writethrough, .direct: try write(buffers, at: offset, .durable)
+    case .unsafe: try write(buffers, at: offset, [])
+    }
+  }
+
+  private func write(
+    _ buffers: GuestBuffers, at offset: UInt64, _ transfer: StorageFile.Transfer
+  ) throws(DiskError) {
+    try checkWritable()
+    let range = try range(at: offset, count: buffers.count)
+    guard takesDirectly(buffers, range) else {
+      return try writeThroughBuffer(buffers, range, transfer)
+    }
+    try attempt { () throws(HostError) in
+      try file.write(buffers.parts, at: offset, transfer)
+    }
+  }
+
+  package func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool {
+    try checkWritable()
+    _ = try range(at: offset, count: buffers.count)
+    guard !cannotWriteAtOnce.load(ordering: .relaxed) else { return false }
+    do throws(HostError) {
+      try file.write(buffers.parts, at: offset, .atOnce)
+      return true
+    } catch {
+      if error.isUnsupported { cannotWriteAtOnce.store(true, ordering: .relaxed) }
+      return false
+    }
+  }
+
+  package func flush() throws(DiskError) {
+    if isReadOnly || cache == .unsafe { return }
+    // One at a time: the host tells of a loss once, and only one of two would hear of it.
+    try flushing.withLock { (lost) throws(DiskError) in
+      if let lost { throw lost }
+      do throws(HostError) {
+        try file.flush()
+      } catch {
+        lost = DiskError(error)
+        throw DiskError(error)
+      }
+    }
+  }
+
+  /// Does what the host may refuse, in the disk's words.
+  func attempt<R>(_ body: () throws(HostError) -> R) throws(DiskError) -> R {
+    do throws(HostError) { return try body() } catch { throw DiskError(error) }
+  }
+}
