@@ -80,6 +80,11 @@ let package = Package(
     .target(name: "CProcessor", path: "Sources/C/CProcessor"),
     .target(name: "CFloat", path: "Sources/C/CFloat"),
     .target(name: "CKVM", path: "Sources/C/CKVM"),
+    .systemLibrary(
+      name: "CZlib", path: "Sources/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(
+      name: "CZstd", path: "Sources/C/CZstd", pkgConfig: "libzstd",
+      providers: [.apt(["libzstd-dev"])]),
 
     // Architecture: facts from the manuals.
     part("Bits", in: "Architecture/Bits", [], common),
@@ -97,7 +102,9 @@ let package = Package(
 
     // Backends: what stands behind the devices.
     part("Streams", in: "Backends/Streams", ["Work", "HostOS"], common),
-    part("Disks", in: "Backends/Disks", ["Bits", "Work", "HostOS", "Memory"], common + optimised),
+    part(
+      "Disks", in: "Backends/Disks", ["Bits", "Work", "HostOS", "Memory", "CZlib", "CZstd"],
+      common + optimised),
     part("Networks", in: "Backends/Networks", ["Bits", "Work", "HostOS"], common + optimised),
     part(
       "UserNetwork", in: "Backends/UserNetwork", ["Bits", "Work", "HostOS", "Networks"],

@@ -125,6 +125,8 @@ need_swift() {
     [ -e /usr/include/stdlib.h ] || need libc6-dev
     ls /usr/lib/gcc/*/*/libstdc++.so >/dev/null 2>&1 || need libstdc++-12-dev
     command -v ld >/dev/null || need binutils
+    [ -e /usr/include/zlib.h ] || need zlib1g-dev
+    [ -e /usr/include/zstd.h ] || need libzstd-dev
 }
 
 # Builds the command, optimised. Leaves its path in `roost`.
