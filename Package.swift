@@ -202,7 +202,9 @@ let package = Package(
       "NetworksTests", in: "Backends/NetworksTests", ["Kit", "Networks", "HostOS", "Work"]),
     tests(
       "UserNetworkTests", in: "Backends/UserNetworkTests",
-      ["Kit", "UserNetwork", "Networks", "HostOS", "Work"]),
+      ["Kit", "UserNetwork", "Networks", "HostOS", "Work"],
+      // Megabytes through a TCP of the tests' own, and tens of thousands of hostile frames.
+      settings: common + optimised),
     tests("VolumesTests", in: "Backends/VolumesTests", ["Volumes", "Bits"]),
     tests("SharesTests", in: "Backends/SharesTests", ["Kit", "Shares", "HostOS", "Work"]),
     tests(
