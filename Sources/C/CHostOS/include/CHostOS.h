@@ -1,5 +1,6 @@
 #pragma once
 #include "PositionalFile.h"
+#include "Directories.h"
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
