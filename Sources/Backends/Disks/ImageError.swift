@@ -1,10 +1,25 @@
 package import HostOS
 
-/// Why an image could not be opened, made or changed: a sentence for whoever named it.
-package struct ImageError: Error, Sendable, Hashable, CustomStringConvertible {
-  package let description: String
+/// Why an image could not be made, opened, or changed as a whole.
+package enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// A sentence for the user: what is wrong with the image, or with what was asked of it.
+  case refused(String)
+  /// The storage beneath failed, or the image contradicts itself.
+  case disk(DiskError)
 
-  package init(_ description: String) { self.description = description }
+  package init(_ sentence: String) { self = .refused(sentence) }
 
-  package init(_ error: HostError) { description = error.description }
+  package init(_ error: HostError) { self = .refused(error.description) }
+
+  package var description: String {
+    switch self {
+    case .refused(let sentence), .disk(.damaged(let sentence)): sentence
+    case .disk(let error): "The storage failed: \(error)."
+    }
+  }
+}
+
+/// Runs disk operations in a function that throws `ImageError`.
+func passingOn<R>(_ body: () throws(DiskError) -> R) throws(ImageError) -> R {
+  do throws(DiskError) { return try body() } catch { throw .disk(error) }
 }

@@ -39,10 +39,3 @@ package final class HostImageFile: ImageFile {
 
   package func punch(_ range: Range<UInt64>) -> Bool { file.punch(range) }
 }
-
-extension DiskError {
-  fileprivate init(_ error: HostError) {
-    self =
-      error.isOutOfSpace ? .noSpace : .host(operation: error.operation, code: error.code)
-  }
-}
