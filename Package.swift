@@ -243,6 +243,11 @@ let package = Package(
       // Hundreds of thousands of samples a run.
       settings: common + [.unsafeFlags(["-O"], .when(configuration: .debug))]),
     tests(
+      "KVMTests", in: "Engines/KVMTests",
+      [
+        "Kit", "KVM", "CKVM", "ArchitectureX86", "InterruptControllers", "Execution", "Work",
+      ]),
+    tests(
       "ConformanceTests", in: "Conformance",
       [
         "Kit", "Monitor", "Board", "Work", "HostOS", "Memory", "Execution", "SoftwareEngine", "KVM",

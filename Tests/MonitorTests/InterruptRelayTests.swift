@@ -24,6 +24,29 @@ struct InterruptRelayTests {
     relay.signal(MSI(address: 0xfee0_0000, data: 0x42), from: 0)
     #expect(first.heard.count == 6)
     #expect(second.heard.suffix(2) == ["0-", "42"])
+    withExtendedLifetime(board) {}
+  }
+
+  @Test func `the end of interrupts that no processor has under way is told`() {
+    let relay = InterruptRelay(to: Controllers())
+    let board = Listener()
+    relay.endAll(but: [])
+    relay.connect(endOfInterrupt: board)
+    relay.endAll(but: [0x41, 0xff])
+    #expect(board.ended == (UInt8(16)...254).filter { $0 != 0x41 })
+  }
+
+  @Test func `neither board nor controllers live on for each other's sake`() {
+    weak var forgotten: InterruptRelay?
+    do {
+      let relay = InterruptRelay(to: Controllers())
+      let board = Listener(relay)
+      relay.connect(acknowledger: board)
+      relay.connect(endOfInterrupt: board)
+      forgotten = relay
+      withExtendedLifetime(board) {}
+    }
+    #expect(forgotten == nil)
   }
 
   @Test func `a board without listeners leaves new controllers alone`() {
@@ -47,6 +70,11 @@ private final class Controllers: ProcessorInterrupts {
 }
 
 private final class Listener: InterruptAcknowledger, EndOfInterruptListener {
+  private let relay: InterruptRelay?
+  private let log = Mutex<[UInt8]>([])
+  init(_ relay: InterruptRelay? = nil) { self.relay = relay }
+
+  var ended: [UInt8] { log.withLock { $0 } }
   func acknowledge() -> UInt8 { 0 }
-  func endOfInterrupt(vector: UInt8) {}
+  func endOfInterrupt(vector: UInt8) { log.withLock { $0.append(vector) } }
 }

@@ -5,6 +5,7 @@ import Execution
 import Glibc
 import HostOS
 import Memory
+import Work
 import X86Processor
 
 /// One processor of KVM's, on the thread that bound it.

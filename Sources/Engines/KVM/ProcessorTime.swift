@@ -82,10 +82,14 @@ struct ProcessorTime {
 
   private mutating func takeAhead() throws(EngineError) -> UInt64 {
     if let ahead { return ahead }
-    let value =
-      hasOffset
-      ? try offset() &+ keeper.lead(atEndOf: starts ?? keeper.clock.starts)
-      : try aheadAtLeaving ?? presentAhead()
+    let value: UInt64
+    if hasOffset {
+      value = try offset() &+ keeper.lead(atEndOf: starts ?? keeper.clock.starts)
+    } else if let aheadAtLeaving {
+      value = aheadAtLeaving
+    } else {
+      value = try presentAhead()
+    }
     ahead = value
     starts = nil
     return value

@@ -158,6 +158,54 @@ extension EngineContract {
       #expect(rig.faults == [])
     }
 
+    /// MOVS between devices is two accesses, of which the second writes what the first has read.
+    @Test(arguments: EngineUnderTest.available)
+    func `a step ends after all accesses of its instruction`(_ engine: EngineUnderTest) throws {
+      var end: UInt64 = 0
+      let (rig, _) = try rig(engine) { code in
+        code.emit(0xa5)  // MOVSD
+        end = code.here
+      }
+      let device = Recorder()
+      device.set(0x1234_5678, at: 0)
+      rig.registers.map(device, at: Place.registers..<Place.registers + 16)
+      var state = try rig.state()
+      state[.rsi] = Place.registers
+      state[.rdi] = Place.registers + 8
+      try rig.setState(state)
+      try setStops(rig, DebugStops(step: true))
+      #expect(try run(rig) == .debug)
+      #expect(try rig.state().rip == end)
+      #expect(device.seen.last == .write(8, .doubleword, 0x1234_5678))
+      #expect(device.seen.count == 2)
+      try setStops(rig, DebugStops())
+      _ = try rig.resume().get()
+    }
+
+    @Test(arguments: EngineUnderTest.available)
+    func `the guest's own traps are its own while a debugger has breakpoints`(
+      _ engine: EngineUnderTest
+    ) throws {
+      let (rig, _) = try rig(engine) { code in
+        code.move(.rcx, X86.Flags.trap | 2)
+        code.push(.rcx)
+        code.emit(0x9d)  // POPFQ
+        code.noOperation()
+        code.move(.rsi, 1)
+      }
+      let handler = try rig.load(at: Place.code + 0x1000) { code in
+        code.emit(0x0f, 0x21, 0xf7)  // MOV RDI, DR6
+        code.load(.rbx, .init(base: .rsp))
+        code.end()
+      }
+      try rig.setGate(X86.Exception.debug, handler: handler.origin)
+      try setStops(rig, DebugStops(breakpoints: [Place.code + 0x800]))
+      let state = try rig.resume().get()
+      #expect(state[.rdi] & 0x400f == 0x4000)
+      #expect(state[.rsi] == 0)
+      #expect(state[.rbx] > Place.code)
+    }
+
     @Test(arguments: EngineUnderTest.available)
     func `breakpoints stop before their instruction`(_ engine: EngineUnderTest) throws {
       // Where the engine mends what a KVM leaves undone it needs two of the four itself.

@@ -147,6 +147,63 @@ extension EngineContract {
       #expect(acknowledger.count == 0)
     }
 
+    /// A device asks for an interrupt while the processor's access to it is answered: each request is acknowledged
+    /// once, and its vector arrives, whatever the next instruction does.
+    @Test(arguments: EngineUnderTest.available)
+    func `an external interrupt that an access sets off is not lost`(_ engine: EngineUnderTest)
+      throws
+    {
+      let rig = try Rig(engine)
+      let acknowledger = Acknowledger(rig.controller)
+      rig.controller.connect(acknowledger: acknowledger)
+      let device = Recorder { _ in acknowledger.request(0x37) }
+      rig.ports.map(device, at: 0x600..<0x604)
+      rig.registers.map(device, at: Place.registers..<Place.registers + 8)
+      let rounds = 20
+      try rig.run { code in
+        code.move(.rbx, Place.registers)
+        for _ in 0..<rounds {
+          code.setInterrupts()
+          code.noOperation()
+          code.output(1, port: 0x600)
+          code.clearInterrupts()
+          code.store(2, .init(base: .rbx))
+          code.noOperation()
+          code.setInterrupts()
+          code.dawdle()
+        }
+      }
+      #expect(acknowledger.count >= rounds)
+      #expect(rig.vectors == [UInt8](repeating: 0x37, count: acknowledger.count))
+    }
+
+    @Test(arguments: EngineUnderTest.available)
+    func `an external interrupt wakes a processor whose state says that it halts`(
+      _ engine: EngineUnderTest
+    ) throws {
+      let rig = try Rig(engine)
+      let acknowledger = Acknowledger(rig.controller)
+      rig.controller.connect(acknowledger: acknowledger)
+      try rig.load { code in
+        let again = code.placed()
+        code.halt()
+        code.jump(to: again)
+      }
+      for round in 1...5 {
+        acknowledger.request(0x30)
+        var state = try rig.state()
+        state.enterLongMode(at: Place.code)
+        state.rflags |= X86.Flags.interrupt
+        state.activity = .halted
+        try rig.setState(state)
+        let run = rig.resume()
+        #expect(rig.waitUntil(within: 3) { rig.vectors.count == round })
+        rig.end()
+        _ = try run.get()
+      }
+      #expect(acknowledger.count == 5)
+    }
+
     // MARK: - Processors among themselves
 
     @Test(arguments: EngineUnderTest.available, [true, false])

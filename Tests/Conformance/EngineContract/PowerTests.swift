@@ -171,6 +171,26 @@ extension EngineContract {
       #expect(rig.vectors.dropFirst(expected.count - 1).allSatisfy { $0 == 0x93 })
     }
 
+    @Test(arguments: EngineUnderTest.available)
+    func `a message that is refused does not stay in the way of others`(
+      _ engine: EngineUnderTest
+    ) throws {
+      let rig = try Rig(engine)
+      guard let triggers = rig.partition.messageTriggers else { return }
+      let (first, second) = try (triggers.make(), triggers.make())
+      // No APIC ID is that wide.
+      try? first.set(MSI(address: 0xff_fee0_0000, data: 0x41))
+      try second.set(MSI(address: 0xfee0_0000, data: 0x62))
+      let run = try rig.beginWaiting(.halted)
+      rig.signal(0x51, isLevel: true)
+      #expect(rig.waitUntil { rig.vectors == [0x51] })
+      var one: UInt64 = 1
+      #expect(Glibc.write(second.hostHandle, &one, 8) == 8)
+      #expect(rig.waitUntil { rig.vectors == [0x51, 0x62] })
+      rig.end()
+      _ = try run.get()
+    }
+
     // MARK: - Gathered writes
 
     @Test(arguments: EngineUnderTest.available, [AddressSpace.ports, .registers])

@@ -148,6 +148,84 @@ extension EngineContract {
       #expect(RoundTrip.differences(from: good, to: try rig.state()) == [])
     }
 
+    /// A segment's bit L means nothing outside long mode.
+    @Test(arguments: EngineUnderTest.available)
+    func `protected mode takes code segments of any kind`(_ engine: EngineUnderTest) throws {
+      let rig = try rig(engine)
+      let powerOn = try rig.state()
+      for seed in 0..<20 as Range<UInt64> {
+        var state = RandomState(seed: seed, powerOn).state
+        guard state.efer & X86.EFER.longModeActive == 0 else { continue }
+        state.segments[X86.SegmentRegister.cs.rawValue].attributes |= 0x2000
+        try rig.setState(state)
+        #expect(try rig.state().rip == state.rip)
+      }
+    }
+
+    /// A load of SS holds interrupts back, too, and does so where they are off.
+    @Test(arguments: EngineUnderTest.available)
+    func `a shadow without interrupts is kept, and its processor runs`(_ engine: EngineUnderTest)
+      throws
+    {
+      let rig = try rig(engine)
+      try rig.load { $0.end() }
+      var state = try rig.state()
+      state.enterLongMode(at: Place.code)
+      state.events.interruptShadow = true
+      try rig.setState(state)
+      #expect(try rig.state().events.interruptShadow)
+      _ = try rig.resume().get()
+    }
+
+    @Test(arguments: EngineUnderTest.available)
+    func `what was sent to a processor before it took a state is gone`(_ engine: EngineUnderTest)
+      throws
+    {
+      let rig = try Rig(engine, processors: 2)
+      let waiting = try rig.state(of: 1)
+      rig.signal(0, .initialise, address: 0xfee0_1000)
+      rig.signal(9, .startUp, address: 0xfee0_1000)
+      try rig.setState(waiting, of: 1)
+      let run = rig.resume(processor: 1)
+      #expect(try run.poll(for: 20_000_000) == nil)
+      rig.end(processor: 1)
+      #expect(try run.get().activity == .waitForSIPI)
+    }
+
+    @Test(arguments: EngineUnderTest.available)
+    func `an NMI that comes at rest is in the state`(_ engine: EngineUnderTest) throws {
+      let rig = try Rig(engine)
+      for pin in [true, false] {
+        try rig.run { $0.noOperation() }
+        if pin {
+          rig.controller.set(ProcessorPin.lint1, asserted: true)
+          rig.controller.set(ProcessorPin.lint1, asserted: false)
+        } else {
+          rig.signal(0, .nmi)
+        }
+        #expect(try rig.state().events.nmiPending)
+      }
+    }
+
+    /// Whatever a guest does to its local APIC, it can be saved and moved.
+    @Test(arguments: EngineUnderTest.available, EngineUnderTest.available)
+    func `a local APIC that the guest filled with nonsense goes to another engine`(
+      _ engine: EngineUnderTest, _ other: EngineUnderTest
+    ) throws {
+      let rigs = try [rig(engine), rig(other)]
+      let offsets: [Int32] = [0x20, 0x80, 0xd0, 0xe0, 0xf0, 0x280] + (0x32...0x37).map { $0 << 4 }
+      try rigs[0].run { code in
+        code.setAPIC(0xf0, 0x1ff)
+        code.setAPIC(0x300, 0x4_4005)  // to itself, with a vector that there is not
+        for offset in offsets { code.setAPIC(offset, 0xffff_ffff) }
+        code.setAPIC(0x380, 0xffff_ffff)
+        code.setAPIC(0x3e0, 0xffff_ffff)
+      }
+      let state = try rigs[0].state()
+      try rigs[1].setState(state)
+      try rigs[0].setState(rigs[1].state())
+    }
+
     @Test(arguments: EngineUnderTest.available)
     func `an NMI and interrupts that wait in a state are delivered`(_ engine: EngineUnderTest)
       throws

@@ -197,6 +197,63 @@ extension EngineContract {
       #expect(nanoseconds >= 10_000_000)
     }
 
+    /// What the timer would have done while its machine rested it does afterwards: the state says that it counts.
+    @Test(arguments: EngineUnderTest.available, [false, true])
+    func `the APIC timer that runs out at rest rings in whoever takes the state over`(
+      _ engine: EngineUnderTest, isPeriodic: Bool
+    ) throws {
+      let rig = try Rig(engine)
+      let run = try rig.beginWaiting(.halted) { code in
+        code.setAPIC(0x3e0, 0b1011)
+        code.setAPIC(0x320, isPeriodic ? 0x2_0054 : 0x54)
+        code.setAPIC(0x380, 60_000_000)
+      }
+      rig.end()
+      _ = try run.get()
+      rig.stopClock()
+      try #require(rig.vectors.isEmpty, "this host is too slow")
+      Thread.sleep(until: HostClock.now.advanced(by: 100_000_000))
+      let state = try rig.state()
+      #expect(state.apic?.timerIsCounting == true)
+      try rig.setState(state)
+      #expect(try rig.state().apic?.timerIsCounting == true)
+      rig.clock.start()
+      let rest = rig.resume()
+      #expect(rig.waitUntil { rig.vectors.count >= (isPeriodic ? 3 : 1) })
+      rig.end()
+      _ = try rest.get()
+      #expect(rig.vectors.allSatisfy { $0 == 0x54 })
+      #expect(isPeriodic || rig.vectors.count == 1)
+    }
+
+    @Test(arguments: EngineUnderTest.available)
+    func `a deadline that a new state has not does not ring`(_ engine: EngineUnderTest) throws {
+      let rig = try Rig(engine)
+      let run = try rig.beginWaiting(.halted) { code in
+        code.setAPIC(0x320, 0x4_0055)
+        code.readTimeStampCounter()
+        code.rotateLeft(.rdx, by: 32)
+        code.compute(.or, .rax, .rdx)
+        code.compute(.add, .rax, Int32(EngineUnderTest.model.tscFrequency / 20))
+        code.move(.rdx, .rax)
+        code.rotateLeft(.rdx, by: 32)
+        code.move(.rcx, UInt64(X86.MSR.tscDeadline))
+        code.writeMSR()
+      }
+      rig.end()
+      var state = try run.get()
+      try #require(rig.vectors.isEmpty, "this host is too slow")
+      #expect(state.apic?.tscDeadline != 0)
+      state.apic?.tscDeadline = 0
+      try rig.setState(state)
+      #expect(try rig.state().apic?.tscDeadline == 0)
+      let rest = rig.resume()
+      #expect(try rest.poll(for: 120_000_000) == nil)
+      rig.end()
+      _ = try rest.get()
+      #expect(rig.vectors == [])
+    }
+
     @Test(arguments: EngineUnderTest.available)
     func `the APIC timer stands still while the clock does`(_ engine: EngineUnderTest) throws {
       let rig = try Rig(engine)
