@@ -25,7 +25,8 @@ extension PCDescription {
       powerManagement: PowerManagement(
         event: 0x600, control: 0x604, timer: 0x608,
         generalPurposeEvents: PortBlock(port: 0x620, length: 16), softOff: 5),
-      hpet: HPET(blockID: 0x8086_A201), serialPorts: SerialPort.customary, hasVGA: true)
+      hpet: HPET(blockID: 0x8086_A201), serialPorts: SerialPort.customary, hasVGA: true,
+      virtioDevices: [.init(address: 0xfed1_0000, length: 0x200, interrupt: 20)])
   }
 
   /// A PC with as little as there can be.

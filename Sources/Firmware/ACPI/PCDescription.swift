@@ -21,13 +21,15 @@ package struct PCDescription: Sendable, Equatable {
   package var hasKeyboardController: Bool
   /// A VGA, whose memory lies at A0000h.
   package var hasVGA: Bool
+  /// Virtio devices that are not on PCI.
+  package var virtioDevices: [VirtioMMIO]
 
   package init(
     processors: [UInt32], localAPICAddress: UInt32 = 0xFEE0_0000, ioAPICs: [IOAPIC],
     interruptOverrides: [InterruptOverride] = [.timer, .systemControl], pci: PCIHost,
     powerManagement: PowerManagement, hpet: HPET? = nil, serialPorts: [SerialPort] = [],
     realTimeClock: RealTimeClock? = RealTimeClock(), hasKeyboardController: Bool = true,
-    hasVGA: Bool = false
+    hasVGA: Bool = false, virtioDevices: [VirtioMMIO] = []
   ) {
     self.processors = processors
     self.localAPICAddress = localAPICAddress
@@ -40,6 +42,24 @@ package struct PCDescription: Sendable, Equatable {
     self.realTimeClock = realTimeClock
     self.hasKeyboardController = hasKeyboardController
     self.hasVGA = hasVGA
+    self.virtioDevices = virtioDevices
+  }
+}
+
+// MARK: - Virtio
+extension PCDescription {
+  /// A virtio device behind memory-mapped registers.
+  package struct VirtioMMIO: Sendable, Equatable {
+    package var address: UInt32
+    package var length: UInt32
+    /// The global interrupt, which is level-triggered and may be shared.
+    package var interrupt: UInt32
+
+    package init(address: UInt32, length: UInt32, interrupt: UInt32) {
+      self.address = address
+      self.length = length
+      self.interrupt = interrupt
+    }
   }
 }
 

@@ -23,6 +23,12 @@ func IRQNoFlags(_ interrupt: UInt8) -> Resource {
   Resource([.byte(0x22), .word(1 << UInt16(interrupt))])
 }
 
+/// A global interrupt: level-triggered, active low, shared, as PCI's are (§6.4.3.6).
+func Interrupt(_ number: UInt32) -> Resource {
+  let flags: UInt8 = 0b1101  // consumer, level, active low, shared
+  return Resource([.byte(0x89), .word(6), .byte(flags), .byte(1), .dword(number)])
+}
+
 /// Memory below 4 GiB, at a fixed place (§6.4.3.4).
 func Memory32Fixed(_ base: UInt32, length: UInt32, writable: Bool = true) -> Resource {
   Resource([.byte(0x86), .word(9), .byte(writable ? 1 : 0), .dword(base), .dword(length)])

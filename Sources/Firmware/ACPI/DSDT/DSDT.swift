@@ -11,6 +11,7 @@ extension Table {
           pciHost(pc)
           legacyDevices(pc)
         }
+        for (index, device) in pc.virtioDevices.enumerated() { virtioDevice(index, device) }
       },
       softOff(pc.powerManagement),
     ]
