@@ -1,4 +1,5 @@
 import ArchitectureX86
+import Execution
 import HostOS
 import KVM
 import Kit
@@ -27,7 +28,9 @@ struct EngineChangeTests {
     0xe6, 0xf4, 0xeb, 0xfe,  // end: out f4h, al; jmp $
   ]
 
-  private func makeMachine(on loop: EventLoop, com1: any ByteStream) throws -> VirtualMachine {
+  private func makeMachine(
+    on loop: EventLoop, com1: any ByteStream, engine: any Engine<X86> = SoftwareEngine()
+  ) throws -> VirtualMachine {
     var configuration = VMConfiguration(
       memory: MemorySize(bytes: 16 << 20), boot: .rom(SoftwareMachineTests.rom(Self.program)),
       debugExitPort: 0xf4)
@@ -35,7 +38,7 @@ struct EngineChangeTests {
     var backends = Rig.backends
     backends.serial[0] = com1
     return try VirtualMachine(
-      configuration, engine: SoftwareEngine(), loop: loop, backends: backends,
+      configuration, engine: engine, loop: loop, backends: backends,
       log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
 
@@ -57,5 +60,21 @@ struct EngineChangeTests {
     #expect(await machine.end() == .debugExit(0x15))
     // Only the last engine's partition is left.
     #expect(await eventually { released.count <= 1 })
+  }
+
+  @Test(arguments: [EngineKind.software, .kvm])
+  func `a machine that has ended leaves no partition behind`(_ engine: EngineKind) async throws {
+    let loop = try EventLoop(name: "machine")
+    let released = Released()
+    do {
+      let keyboard = RecordingStream()
+      let machine = try makeMachine(
+        on: loop, com1: keyboard, engine: released.watching(engine.makeEngine()))
+      try await machine.start()
+      keyboard.deliver([0x20])
+      #expect(await machine.end() == .debugExit(0x15))
+    }
+    loop.stop()
+    #expect(await eventually { released.count == 0 })
   }
 }
