@@ -196,9 +196,10 @@ extension StorageFile {
 
   /// Sets storage aside for a range; a file grows to hold it.
   package func reserve(_ range: Range<UInt64>) throws(HostError) {
-    guard
-      roost_storage_reserve(descriptor.handle, range.lowerBound, range.upperBound - range.lowerBound) == 0
-    else { throw failure("set storage aside for") }
+    let count = range.upperBound - range.lowerBound
+    guard roost_storage_reserve(descriptor.handle, range.lowerBound, count) == 0 else {
+      throw failure("set storage aside for")
+    }
   }
 
   /// Where the first data at or after `offset` begin; `nil`: there are none.
@@ -221,8 +222,8 @@ extension StorageFile {
     throw failure("look for holes in")
   }
 
-  /// Copies from another file within the host, by sharing storage where the file system can. Answers how many bytes,
-  /// and none at the source's end.
+  /// Copies from another file within the host, by sharing storage where the file system can. Answers
+  /// how many bytes, and none at the source's end.
   package func copy(
     from source: StorageFile, at position: UInt64, to offset: UInt64, count: Int
   ) throws(HostError) -> Int {

@@ -93,8 +93,9 @@ extension RawImage {
   package func writeDurably(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
     switch cache {
     case .writeback:
+      // A durable write of the host's would take the news of others' losses away from the next flush.
       try write(buffers, at: offset, [])
-      try flush()  // which hears of losses, where a durable write would take the news of others' away
+      try flush()
     case .writethrough, .direct: try write(buffers, at: offset, .durable)
     case .unsafe: try write(buffers, at: offset, [])
     }

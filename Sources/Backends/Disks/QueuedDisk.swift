@@ -1,0 +1,202 @@
+package import HostOS
+import Memory
+import Synchronization
+package import Work
+
+/// A disk made of an image: requests that need no waiting are answered at once, all others on a pool of threads.
+///
+/// Many requests are in flight at once, in no order. A flush covers what was answered before it was submitted, and
+/// waits for nothing else. One flush at a time: those that come meanwhile wait without a thread.
+package final class QueuedDisk: Disk {
+  // Wiring: fixed for the life of the disk.
+  package let image: any DiskImage
+  package let sectorSize: Int
+  package let sectorCount: UInt64
+  package let isReadOnly: Bool
+  package let physicalBlockSize: Int
+  package let discard: RangeLimits?
+  package let writeZeroes: RangeLimits?
+  /// Holds the requests whose answers are yet to be delivered; at rest, no request touches memory or the image.
+  package let inFlight = Barrier()
+  private let pool: WorkerPool
+
+  // State.
+  private let state = Mutex(State())
+
+  private struct State {
+    /// Requests in flight, by the number under which the pool knows them.
+    var requests: [Pending?] = []
+    var free: [Int] = []
+    var mailboxes: [CompletionMailbox] = []
+    var isFlushing = false
+    var waitingFlushes: [Int] = []
+  }
+
+  private struct Pending {
+    let request: DiskRequest
+    let completion: any DiskCompletion
+    let mailbox: CompletionMailbox
+  }
+
+  /// - Parameters:
+  ///   - sectorSize: a power of two from 512 on. What the image has beyond the last whole sector is out of reach.
+  ///   - offersDiscard: whether the guest may give storage back.
+  package init(
+    _ image: any DiskImage, sectorSize: Int = 512, isReadOnly: Bool = false,
+    offersDiscard: Bool = true, pool: WorkerPool
+  ) {
+    precondition(
+      sectorSize >= 512 && sectorSize & (sectorSize - 1) == 0, "a sector of an odd size")
+    precondition(sectorSize % image.alignment == 0, "a sector that the image cannot read alone")
+    self.image = image
+    self.sectorSize = sectorSize
+    self.pool = pool
+    self.isReadOnly = isReadOnly || image.isReadOnly
+    sectorCount = image.size / UInt64(sectorSize)
+    // Guests align to it, and make nothing of blocks longer than a page.
+    physicalBlockSize = max(sectorSize, min(image.clusterSize, 4096))
+    let limits = RangeLimits(
+      maximum: Self.longestRange / UInt64(sectorSize),
+      granularity: UInt64(max(1, image.clusterSize / sectorSize)))
+    discard = self.isReadOnly || !offersDiscard ? nil : limits
+    writeZeroes = self.isReadOnly ? nil : limits
+  }
+
+  /// Bytes that one request may discard or zero: where the host has no quick way, it writes them.
+  private static let longestRange: UInt64 = 1 << 30
+}
+
+// MARK: - What a controller asks
+
+extension QueuedDisk {
+  package func submit(_ request: DiskRequest, _ completion: any DiskCompletion) -> DiskAnswer? {
+    do throws(DiskError) {
+      let range = try check(request)
+      if try doAtOnce(request, range) { return .success(()) }
+    } catch {
+      return .failure(error)
+    }
+    enqueue(request, completion)
+    return nil
+  }
+
+  /// Nothing to do: what was submitted is on its way.
+  package func commit() {}
+
+  /// The bytes a request is about, if it is one that this disk takes.
+  private func check(_ request: DiskRequest) throws(DiskError) -> Range<UInt64> {
+    if case .flush = request.operation { return 0..<0 }
+    let sectors = request.sectors
+    guard sectors.upperBound <= sectorCount else { throw .outOfRange }
+    let size = UInt64(sectorSize)
+    // At most the image's size, which is a number of bytes.
+    let range = sectors.lowerBound * size..<sectors.upperBound * size
+    switch request.operation {
+    case .read(let buffers): guard buffers.count == range.length else { throw .outOfRange }
+    case .write(let buffers, _):
+      if isReadOnly { throw .readOnly }
+      guard buffers.count == range.length else { throw .outOfRange }
+    case .discard: try check(sectors, discard)
+    case .writeZeroes: try check(sectors, writeZeroes)
+    case .flush: break
+    }
+    return range
+  }
+
+  private func check(_ sectors: Range<UInt64>, _ limits: RangeLimits?) throws(DiskError) {
+    if isReadOnly { throw .readOnly }
+    guard let limits else { throw .unsupported }
+    guard sectors.length <= limits.maximum else { throw .outOfRange }
+  }
+
+  /// Does what needs no waiting; `false`: it does.
+  private func doAtOnce(_ request: DiskRequest, _ range: Range<UInt64>) throws(DiskError) -> Bool {
+    switch request.operation {
+    case .read(let buffers):
+      guard try image.readAtOnce(into: buffers, at: range.lowerBound) else { return false }
+      buffers.noteWritten()
+      return true
+    case .write(let buffers, durable: false):
+      return try image.writeAtOnce(buffers, at: range.lowerBound)
+    case .write, .flush, .discard, .writeZeroes: return false
+    }
+  }
+}
+
+// MARK: - What takes time
+
+extension QueuedDisk: Worker {
+  private func enqueue(_ request: DiskRequest, _ completion: any DiskCompletion) {
+    inFlight.enter()
+    let loop = completion.loop
+    let item = state.withLock { state -> Int? in
+      let mailbox = mailbox(for: loop, &state)
+      let pending = Pending(request: request, completion: completion, mailbox: mailbox)
+      let item: Int
+      if let free = state.free.popLast() {
+        item = free
+        state.requests[item] = pending
+      } else {
+        item = state.requests.count
+        state.requests.append(pending)
+      }
+      guard case .flush = request.operation else { return item }
+      if state.isFlushing {
+        state.waitingFlushes.append(item)
+        return nil
+      }
+      state.isFlushing = true
+      return item
+    }
+    if let item { pool.post(item, to: self) }
+  }
+
+  private func mailbox(for loop: any Loop, _ state: inout State) -> CompletionMailbox {
+    if let mailbox = state.mailboxes.first(where: { $0.loop === loop }) { return mailbox }
+    let mailbox = CompletionMailbox(loop, inFlight: inFlight)
+    state.mailboxes.append(mailbox)
+    return mailbox
+  }
+
+  package func work(on item: Int) {
+    let pending = state.withLock { state -> Pending in
+      state.free.append(item)
+      return state.requests[item].take()!
+    }
+    let answer = perform(pending.request)
+    if case .flush = pending.request.operation { startNextFlush() }
+    pending.mailbox.put(pending.completion, pending.request.tag, answer)
+  }
+
+  private func perform(_ request: DiskRequest) -> DiskAnswer {
+    do throws(DiskError) {
+      let range = try check(request)
+      switch request.operation {
+      case .read(let buffers):
+        // A read that fails may have filled a part.
+        defer { buffers.noteWritten() }
+        try image.read(into: buffers, at: range.lowerBound)
+      case .write(let buffers, durable: false): try image.write(buffers, at: range.lowerBound)
+      case .write(let buffers, durable: true):
+        try image.writeDurably(buffers, at: range.lowerBound)
+      case .flush: try image.flush()
+      case .discard: try image.discard(range)
+      case .writeZeroes(let mayUnmap): try image.writeZeroes(range, mayUnmap: mayUnmap)
+      }
+      return .success(())
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  private func startNextFlush() {
+    let next = state.withLock { state -> Int? in
+      if state.waitingFlushes.isEmpty {
+        state.isFlushing = false
+        return nil
+      }
+      return state.waitingFlushes.removeFirst()
+    }
+    if let next { pool.post(next, to: self) }
+  }
+}

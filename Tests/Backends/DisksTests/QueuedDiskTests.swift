@@ -1,0 +1,277 @@
+import Disks
+import HostOS
+import Kit
+import Memory
+import Synchronization
+import Testing
+import Work
+
+/// Hears a disk's answers on a loop that the test turns, or on one of the host's.
+final class Hearer: DiskCompletion {
+  let loop: any Loop
+  private let heard = Mutex<[(tag: RequestTag, answer: DiskAnswer)]>([])
+  private let came = Event()
+
+  init(_ loop: any Loop) { self.loop = loop }
+
+  func completed(_ tag: RequestTag, _ answer: DiskAnswer) {
+    heard.withLock { $0.append((tag, answer)) }
+    came.signal()
+  }
+
+  var answers: [(tag: RequestTag, answer: DiskAnswer)] { heard.withLock { $0 } }
+
+  /// Waits until so many answers have come; of a loop of the host's.
+  func wait(for count: Int) { while answers.count < count { came.wait() } }
+}
+
+/// An image whose flushes, and other calls, wait until the test lets them go.
+final class SlowImage: DiskImage {
+  let beneath: any DiskImage
+  let mayFlush = Event()
+  let isFlushing = Event()
+  let flushes = Atomic<Int>(0)
+
+  init(over beneath: any DiskImage) { self.beneath = beneath }
+
+  var size: UInt64 { beneath.size }
+  var isReadOnly: Bool { beneath.isReadOnly }
+  var alignment: Int { beneath.alignment }
+  var clusterSize: Int { beneath.clusterSize }
+  func read(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    try beneath.read(into: buffers, at: offset)
+  }
+  func write(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    try beneath.write(buffers, at: offset)
+  }
+  func flush() throws(DiskError) {
+    isFlushing.signal()
+    mayFlush.wait()
+    flushes.add(1, ordering: .sequentiallyConsistent)
+    try beneath.flush()
+  }
+  func discard(_ range: Range<UInt64>) throws(DiskError) { try beneath.discard(range) }
+  func writeZeroes(_ range: Range<UInt64>, mayUnmap: Bool) throws(DiskError) {
+    try beneath.writeZeroes(range, mayUnmap: mayUnmap)
+  }
+  func extent(at offset: UInt64) throws(DiskError) -> DiskExtent {
+    try beneath.extent(at: offset)
+  }
+}
+
+final class QueuedDiskTests {
+  let folder: TemporaryFolder
+  let pool: WorkerPool
+  let loop: EventLoop
+  let image: RawImage
+
+  init() throws {
+    folder = try TemporaryFolder()
+    pool = try WorkerPool(name: "disk", limit: 4)
+    loop = try EventLoop(name: "disks")
+    let path = folder.file("disk.img")
+    try RawImage.create(path, size: 256 << 10)
+    image = try RawImage.open(path, writable: true)
+  }
+
+  deinit {
+    pool.stop()
+    loop.stop()
+  }
+
+  static func tag(_ slot: UInt16) -> RequestTag { RequestTag(queue: 3, slot: slot, generation: 9) }
+
+  /// Does a request and waits for its answer, wherever it comes.
+  func answer(
+    _ disk: QueuedDisk, _ operation: DiskRequest.Operation, _ sectors: Range<UInt64> = 0..<0
+  ) -> DiskAnswer {
+    let hearer = Hearer(loop)
+    let request = DiskRequest(operation, sectors: sectors, tag: Self.tag(1))
+    if let answer = disk.submit(request, hearer) { return answer }
+    disk.commit()
+    hearer.wait(for: 1)
+    #expect(hearer.answers.map(\.tag) == [Self.tag(1)])
+    return hearer.answers[0].answer
+  }
+
+  @Test func `what was written is read, in every way there is`() throws {
+    let disk = QueuedDisk(image, pool: pool)
+    #expect(disk.sectorCount == 512)
+    let buffer = HostBuffer(count: 1024)
+    for (index, durable) in [false, true].enumerated() {
+      buffer.bytes.initializeMemory(as: UInt8.self, repeating: UInt8(index + 1))
+      let sectors = UInt64(index) * 2..<UInt64(index) * 2 + 2
+      try answer(disk, .write(buffer.buffers, durable: durable), sectors).get()
+    }
+    try answer(disk, .flush).get()
+    let whole = HostBuffer(count: 2048)
+    try answer(disk, .read(whole.buffers), 0..<4).get()
+    #expect(whole.bytes.elementsEqual((0..<2048).map { $0 < 1024 ? 1 : 2 }))
+    try answer(disk, .writeZeroes(mayUnmap: false), 1..<2).get()
+    try answer(disk, .discard, 2..<4).get()
+    try answer(disk, .read(whole.buffers), 0..<4).get()
+    #expect(whole.bytes.elementsEqual((0..<2048).map { $0 < 512 ? 1 : 0 }))
+  }
+
+  @Test func `what lies in the page cache is answered at once`() throws {
+    let disk = QueuedDisk(image, pool: pool)
+    let hearer = Hearer(ManualLoop())
+    try image.write(HostBuffer(count: 4096).buffers, at: 0)
+    let request = DiskRequest(
+      .read(HostBuffer(count: 4096).buffers), sectors: 0..<8, tag: Self.tag(1))
+    // A host that cannot tell answers later, and so does one that has just dropped the page.
+    if let answer = disk.submit(request, hearer) { try answer.get() }
+    #expect(hearer.answers.isEmpty)
+  }
+
+  @Test func `a read into guest memory counts as written there`() throws {
+    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
+    memory.dirtyPages.isEnabled = true
+    let disk = QueuedDisk(image, pool: pool)
+    let range = try #require(GPARange(start: GPA(8192), count: 512))
+    try answer(disk, .read(memory.buffers([range], writable: true)), 0..<1).get()
+    #expect(memory.dirtyPages.collect() == [2])
+  }
+
+  @Test func `requests that the disk does not have are refused at once`() throws {
+    let disk = QueuedDisk(image, pool: pool)
+    let hearer = Hearer(ManualLoop())
+    let sector = HostBuffer(count: 512).buffers
+    let limit = try #require(disk.writeZeroes).maximum
+    let refused: [(DiskRequest.Operation, Range<UInt64>)] = [
+      (.read(sector), 512..<513), (.read(sector), 511..<513), (.read(sector), 0..<2),
+      (.read(sector), 0..<0), (.read(sector), .max - 1..<UInt64.max),
+      (.read(sector), 0..<UInt64.max),
+      (.write(sector, durable: false), 512..<513), (.write(sector, durable: true), 0..<2),
+      (.discard, 0..<513), (.discard, 0..<UInt64.max),
+      (.writeZeroes(mayUnmap: true), 1 << 55..<1 << 56),
+      (.writeZeroes(mayUnmap: false), 0..<limit + 1),
+    ]
+    for (operation, sectors) in refused {
+      let answer = disk.submit(DiskRequest(operation, sectors: sectors, tag: Self.tag(0)), hearer)
+      #expect(answer?.error == .outOfRange, "\(operation) \(sectors)")
+    }
+    #expect(disk.inFlight.isReached)
+    #expect(answer(disk, .flush, 1 << 63..<UInt64.max).error == nil)
+  }
+
+  @Test func `a disk that is not to be written says so`() throws {
+    let disk = QueuedDisk(image, isReadOnly: true, pool: pool)
+    #expect(disk.discard == nil && disk.writeZeroes == nil && disk.isReadOnly)
+    let sector = HostBuffer(count: 512).buffers
+    #expect(answer(disk, .write(sector, durable: false), 0..<1).error == .readOnly)
+    #expect(answer(disk, .discard, 0..<1).error == .readOnly)
+    #expect(answer(disk, .writeZeroes(mayUnmap: true), 0..<1).error == .readOnly)
+    #expect(answer(disk, .read(sector), 0..<1).error == nil)
+  }
+
+  @Test func `sectors may be longer than the image's, whose rest is out of reach`() throws {
+    let path = folder.file("odd.img")
+    try RawImage.create(path, size: 4096 * 3 + 512)
+    let disk = QueuedDisk(try RawImage.open(path, writable: true), sectorSize: 4096, pool: pool)
+    #expect(disk.sectorCount == 3)
+    #expect(answer(disk, .read(HostBuffer(count: 4096).buffers), 2..<3).error == nil)
+    #expect(answer(disk, .read(HostBuffer(count: 4096).buffers), 3..<4).error == .outOfRange)
+  }
+
+  @Test func `errors of the image reach whoever asked`() throws {
+    let faulty = FaultyImage(over: image)
+    let disk = QueuedDisk(faulty, pool: pool)
+    let sector = HostBuffer(count: 512).buffers
+    let broken = DiskError.host(operation: "read", code: 5)
+    faulty.fail(.read, with: broken)
+    faulty.fail(.write, after: 1, count: 1, with: .noSpace)
+    faulty.fail(.flush, with: broken)
+    #expect(answer(disk, .read(sector), 0..<1).error == broken)
+    #expect(answer(disk, .write(sector, durable: false), 0..<1).error == nil)
+    #expect(answer(disk, .write(sector, durable: false), 0..<1).error == .noSpace)
+    #expect(answer(disk, .write(sector, durable: false), 0..<1).error == nil)
+    #expect(answer(disk, .write(sector, durable: true), 0..<1).error == broken)
+    #expect(answer(disk, .flush).error == broken)
+    faulty.mend()
+    #expect(answer(disk, .read(sector), 0..<1).error == nil)
+  }
+
+  @Test func `a flush is not answered before it is done, and holds nobody up`() throws {
+    let slow = SlowImage(over: image)
+    let disk = QueuedDisk(slow, pool: pool)
+    let flushes = Hearer(loop)
+    // More than the pool has threads.
+    for slot in 0..<8 {
+      let request = DiskRequest(.flush, sectors: 0..<0, tag: Self.tag(UInt16(slot)))
+      #expect(disk.submit(request, flushes) == nil)
+    }
+    slow.isFlushing.wait()
+    #expect(
+      answer(disk, .write(HostBuffer(count: 512).buffers, durable: false), 0..<1).error == nil)
+    #expect(flushes.answers.isEmpty)
+    #expect(!disk.inFlight.isReached)
+    for count in 1...8 {
+      slow.mayFlush.signal()
+      flushes.wait(for: count)
+      #expect(slow.flushes.load(ordering: .sequentiallyConsistent) == count)
+    }
+    #expect(flushes.answers.map(\.tag.slot) == Array(0..<8))
+  }
+
+  @Test func `each flush that is answered covers every write answered before it`() throws {
+    let recording = try RecordingImage(over: image)
+    let disk = QueuedDisk(recording, pool: pool)
+    let hearer = Hearer(loop)
+    var written = 0
+    for round in 1...20 {
+      for slot in 0..<16 {
+        let buffer = HostBuffer(count: 512)
+        buffer.bytes.initializeMemory(as: UInt8.self, repeating: UInt8(round))
+        let request = DiskRequest(
+          .write(buffer.buffers, durable: false), sectors: UInt64(slot)..<UInt64(slot) + 1,
+          tag: Self.tag(UInt16(slot)))
+        if disk.submit(request, hearer) == nil { written += 1 }
+      }
+      disk.commit()
+      hearer.wait(for: written)
+      try answer(disk, .flush).get()
+    }
+    recording.replay { content, flushes in
+      #expect(content[..<(16 * 512)].allSatisfy { $0 == UInt8(flushes) }, "flush \(flushes)")
+    }
+    #expect(recording.flushes == 20)
+  }
+
+  @Test func `rest is reached when the last answer was delivered`() throws {
+    let manual = ManualLoop()
+    let hearer = Hearer(manual)
+    let slow = SlowImage(over: image)
+    let disk = QueuedDisk(slow, pool: pool)
+    #expect(disk.submit(DiskRequest(.flush, sectors: 0..<0, tag: Self.tag(1)), hearer) == nil)
+    slow.isFlushing.wait()
+    #expect(!disk.inFlight.isReached)
+    slow.mayFlush.signal()
+    while hearer.answers.isEmpty {
+      #expect(!disk.inFlight.isReached)
+      manual.run()
+    }
+    #expect(disk.inFlight.isReached)
+  }
+
+  @Test func `a thousand answers leave a loop its other work`() throws {
+    let manual = ManualLoop()
+    let hearer = Hearer(manual)
+    let disk = QueuedDisk(image, pool: pool)
+    let count = 1000
+    for slot in 0..<count {
+      let request = DiskRequest(
+        .write(HostBuffer(count: 512).buffers, durable: true), sectors: 0..<1,
+        tag: Self.tag(UInt16(slot)))
+      #expect(disk.submit(request, hearer) == nil)
+    }
+    // Each turn of the loop is a share of them, and what others post has its place between.
+    while hearer.answers.count < count { manual.run() }
+    #expect(Set(hearer.answers.map(\.tag.slot)).count == count)
+    #expect(disk.inFlight.isReached)
+  }
+}
+
+extension Result {
+  var error: Failure? { if case .failure(let error) = self { error } else { nil } }
+}
