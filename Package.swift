@@ -197,7 +197,9 @@ let package = Package(
     tests("SavedStateTests", in: "SavedState", ["SavedState", "Inspection"]),
     tests("StreamsTests", in: "Backends/StreamsTests", ["Kit", "Streams", "HostOS", "Work"]),
     tests(
-      "DisksTests", in: "Backends/DisksTests", ["Kit", "Disks", "Memory", "HostOS", "Work"]),
+      "DisksTests", in: "Backends/DisksTests", ["Kit", "Disks", "Memory", "HostOS", "Work"],
+      // Whole disks are compared byte by byte.
+      settings: common + optimised),
     tests(
       "NetworksTests", in: "Backends/NetworksTests", ["Kit", "Networks", "HostOS", "Work"]),
     tests(
