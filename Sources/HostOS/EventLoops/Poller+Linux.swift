@@ -74,7 +74,7 @@ final class Poller: Sendable {
     return epoll_event(events: bits, data: epoll_data_t(u64: token))
   }
 
-  private static func readiness(_ bits: UInt32) -> Readiness {
+  static func readiness(_ bits: UInt32) -> Readiness {
     var result: Readiness = []
     if bits & EPOLLIN.rawValue != 0 { result.insert(.readable) }
     if bits & EPOLLOUT.rawValue != 0 { result.insert(.writable) }

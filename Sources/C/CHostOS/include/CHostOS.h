@@ -44,3 +44,37 @@ void roost_thread_set_name(const char *name);
 
 /// The next client of a listening socket, non-blocking; -1 with `errno` set if there is none.
 int roost_accept(int socket);
+
+/// An Internet address and port in the host's byte order; a version 4 address is the low 32 bits of `low`.
+struct roost_endpoint {
+  uint64_t high, low;
+  uint16_t port;
+  uint8_t is_v6;
+};
+enum roost_socket_kind { ROOST_STREAM, ROOST_DATAGRAM, ROOST_ECHO };
+
+/// A new socket that does not block; -1 with `errno` set on failure. An echo socket is an unprivileged ping socket.
+int roost_inet_socket(int is_v6, enum roost_socket_kind kind);
+/// These answer 0, or -1 with `errno` set.
+int roost_inet_connect(int socket, const struct roost_endpoint *to);
+int roost_inet_bind(int socket, const struct roost_endpoint *at);
+int roost_inet_local(int socket, struct roost_endpoint *local);
+/// The next client of a listening socket and where it is; -1 with `errno` set if there is none.
+int roost_inet_accept(int socket, struct roost_endpoint *from);
+/// Like recvfrom(2) and sendto(2), without blocking.
+long roost_inet_receive(int socket, void *bytes, size_t count, struct roost_endpoint *from);
+long roost_inet_send(int socket, const void *bytes, size_t count, const struct roost_endpoint *to);
+/// The error that a socket met on its own, and forgets by being asked; 0 if none.
+int roost_inet_error(int socket);
+/// Closing the socket from now on resets its connection.
+void roost_inet_abort_on_close(int socket);
+/// The longest packet that the path of a connected socket takes; 0 if that is not known.
+int roost_inet_path_limit(int socket, int is_v6);
+/// Whether an address belongs to one of the host's loopback interfaces.
+int roost_inet_is_on_loopback(const struct roost_endpoint *address);
+/// Raises the number of handles that the process may have to what the host allows at most.
+void roost_raise_handle_limit(void);
+
+/// The ones' complement sum of the bytes as 16-bit words in network order (RFC 1071), not yet complemented. The last
+/// of an odd number of bytes is the upper half of a word.
+uint16_t roost_internet_sum(const void *bytes, size_t count);
