@@ -1,0 +1,2 @@
+/// The calling side of Unix stream sockets.
+package enum UnixClient {}
