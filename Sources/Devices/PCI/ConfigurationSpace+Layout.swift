@@ -58,8 +58,15 @@ extension ConfigurationSpace {
       if interruptPin != nil { command.insert(.interruptDisable) }
       writable[1] = UInt32(command.rawValue)
       place(capabilities.filter { $0.extendedVersion == nil })
-      placeExtended(capabilities.filter { $0.extendedVersion != nil })
+      let extended = capabilities.filter { $0.extendedVersion != nil }
+      precondition(
+        extended.isEmpty || place(of: UInt16(PCIExpress.id)) != nil,
+        "only a function of PCI Express has extended capabilities")
+      placeExtended(extended)
     }
+
+    /// The first doubleword of the power management capability.
+    var powerManagement: Int? { place(of: UInt16(PowerManagement.id))?.lowerBound }
 
     /// The registers of that capability; the first, if there are several.
     func place(of id: UInt16, isExtended: Bool = false) -> Range<Int>? {

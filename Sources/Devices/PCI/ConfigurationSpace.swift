@@ -22,19 +22,22 @@ package final class ConfigurationSpace {
   package let busMaster: Gate
   private let msix: MSIX?
   private let msi: MSICapability?
+  private let express: PCIExpress?
   // State: everything the guest can change.
   private let state: Mutex<State>
 
   /// - Parameters:
   ///   - bars: in the order of their registers. One of them holds the MSI-X table.
+  ///   - express: makes it a function of PCI Express, with power management and extended space.
   ///   - interruptPin: the pin that `set` drives.
   ///   - busMaster: the gate of the function's DMA.
   package init(
     _ identity: PCIIdentity, header: Header = .device, bars: [BAR] = [],
     capabilities: [PCICapability] = [], msix: MSIX? = nil, msi: MSICapability? = nil,
-    interruptPin: InterruptPin? = nil, busMaster: Gate = Gate()
+    express: PCIExpress? = nil, interruptPin: InterruptPin? = nil, busMaster: Gate = Gate()
   ) {
     var all: [PCICapability] = []
+    if let express { all += [PowerManagement.capability, express.capability] }
     if let msi { all.append(msi.capability) }
     if let msix {
       let (bar, offset) = Self.place(of: msix, in: bars)
@@ -46,6 +49,7 @@ package final class ConfigurationSpace {
     self.busMaster = busMaster
     self.msix = msix
     self.msi = msi
+    self.express = express
     state = Mutex(State(layout.initial))
   }
 
@@ -67,9 +71,12 @@ package final class ConfigurationSpace {
     layout.place(of: UInt16(id)).map { place in state.withLock { Array($0.registers[place]) } }
   }
 
+  /// Who is told of resets that come by the bus: whoever is behind the function. It is not kept alive.
+  package func attach(_ user: any FunctionReset) { state.withLock { $0.user = user } }
+
   /// Changes the registers, and brings bus mastering, messages and the interrupt in line with them; then,
   /// no longer under the lock, the machine's address spaces.
-  private func with(_ change: (inout State) -> Void) {
+  func with(_ change: (inout State) -> Void) {
     let place = state.withLock { state -> PCIPlace? in
       let before = state.decoding(layout)
       change(&state)
@@ -80,8 +87,12 @@ package final class ConfigurationSpace {
   }
 
   private func sync(_ state: inout State) {
+    if let express, let place = layout.place(of: UInt16(PCIExpress.id)) {
+      express.adapt(&state.registers[place], isOnRootBus: state.place?.isOnRootBus ?? false)
+    }
+    let isAsleep = state.isAsleep(layout)
     let isMaster =
-      state.place != nil && state.isUpstreamOpen && state.command.contains(.busMaster)
+      state.place != nil && state.isUpstreamOpen && !isAsleep && state.command.contains(.busMaster)
     busMaster.isOpen = isMaster
     if let msi, let place = layout.place(of: 0x05) {
       msi.steer(state.registers[place], place: state.place, isMaster: isMaster)
@@ -89,7 +100,12 @@ package final class ConfigurationSpace {
     if let msix, let place = layout.place(of: 0x11) {
       msix.steer(state.registers[place.lowerBound], place: state.place, isMaster: isMaster)
     }
-    state.place?.drive(state.interruptPending && !sendsMessages(state))
+    driveInterrupt(state)
+  }
+
+  private func driveInterrupt(_ state: State) {
+    state.place?.drive(
+      state.interruptPending && !sendsMessages(state) && !state.isAsleep(layout))
   }
 
   private func sendsMessages(_ state: State) -> Bool {
@@ -102,6 +118,25 @@ package final class ConfigurationSpace {
   }
 }
 
+// MARK: - What a bridge's own device sees
+
+extension ConfigurationSpace {
+  subscript(index: Int) -> UInt32 {
+    state.withLock { index < $0.registers.count ? $0.registers[index] : 0 }
+  }
+
+  var isAsleep: Bool { state.withLock { $0.isAsleep(layout) } }
+
+  /// Of a bridge: what it passes on.
+  var windows: BridgeWindows {
+    state.withLock { state in
+      BridgeWindows(
+        state.registers[0..<16], ports: state.command.contains(.ports),
+        memory: state.command.contains(.memory))
+    }
+  }
+}
+
 // MARK: - What the device drives
 
 extension ConfigurationSpace: InterruptController {
@@ -110,7 +145,7 @@ extension ConfigurationSpace: InterruptController {
     guard pin == 0 else { return }
     state.withLock { state in
       state.interruptAsserted = asserted
-      state.place?.drive(state.interruptPending && !sendsMessages(state))
+      driveInterrupt(state)
     }
   }
 
@@ -152,10 +187,42 @@ extension ConfigurationSpace: PCIFunction {
       old = state.registers[index]
       state.write(value, mask: mask, index, layout)
     }
+    if initiatesReset(value & mask, index) { functionLevelReset() }
     if let (live, place) = liveCapability(index) {
       let registers = state.withLock { Array($0.registers[place]) }
       live.written(index - place.lowerBound, mask: mask, old: old, registers)
     }
+  }
+
+  private func initiatesReset(_ value: UInt32, _ index: Int) -> Bool {
+    guard express?.kind == .endpoint, value & PCIExpress.initiateReset != 0 else { return false }
+    return layout.place(of: UInt16(PCIExpress.id)).map {
+      index == $0.lowerBound + PCIExpress.Register.device
+    } ?? false
+  }
+
+  /// PCIe 6.0 §6.6.2 "Function Level Reset (FLR)": all but the link and the size of payloads.
+  private func functionLevelReset() {
+    with { state in
+      let old = state.registers
+      clear(&state)
+      guard let express = layout.place(of: UInt16(PCIExpress.id))?.lowerBound else { return }
+      for (register, kept) in [
+        (PCIExpress.Register.device, PCIExpress.maximumPayload),
+        (PCIExpress.Register.link, PCIExpress.linkControl),
+        (PCIExpress.Register.link2, PCIExpress.linkControl),
+      ] {
+        let index = express + register
+        state.registers[index] = state.registers[index] & ~kept | old[index] & kept
+      }
+    }
+    state.withLock { $0.user }?.functionReset()
+  }
+
+  private func clear(_ state: inout State) {
+    state.registers = layout.initial
+    msix?.reset()
+    msi?.pending = 0
   }
 
   private func liveCapability(_ index: Int) -> (any LiveCapability, Range<Int>)? {
@@ -183,13 +250,17 @@ extension ConfigurationSpace: PCIFunction {
 
   package var decodes: [PCIDecode] {
     state.withLock { state in
-      layout.bars.compactMap { slot in
+      if state.isAsleep(layout) { return [] }
+      return layout.bars.compactMap { slot in
         state.range(of: slot).map { PCIDecode(bar: slot.bar, range: $0) }
       }
     }
   }
 
-  package func busReset() { reset() }
+  package func busReset() {
+    reset()
+    state.withLock { $0.user }?.functionReset()
+  }
 }
 
 // MARK: - What the machine sees
@@ -204,13 +275,7 @@ extension ConfigurationSpace: Component {
     var msiPending: UInt32?
   }
 
-  package func reset() {
-    with { state in
-      state.registers = layout.initial
-      msix?.reset()
-      msi?.pending = 0
-    }
-  }
+  package func reset() { with { clear(&$0) } }
 
   package func save() -> Saved {
     state.withLock { state in
@@ -290,6 +355,7 @@ extension ConfigurationSpace {
     var interruptAsserted = false
     var place: PCIPlace?
     var isUpstreamOpen = true
+    weak var user: (any FunctionReset)?
 
     init(_ registers: [UInt32]) { self.registers = registers }
   }
@@ -307,7 +373,14 @@ extension ConfigurationSpace.State {
 
   /// All that the addresses answered here and behind, and the way of messages, follow from.
   func decoding(_ layout: Layout) -> [UInt32] {
-    [registers[1] & 0b111] + registers[Layout.firstBAR..<12]
+    [registers[1] & 0b111, registers[15], isAsleep(layout) ? 1 : 0]
+      + registers[Layout.firstBAR..<12]
+  }
+
+  /// Whether it is in D3hot.
+  func isAsleep(_ layout: Layout) -> Bool {
+    guard let place = layout.powerManagement else { return false }
+    return registers[place + PowerManagement.controlIndex] & PowerManagement.powerState != 0
   }
 
   func read(_ index: Int) -> UInt32 {
@@ -316,7 +389,12 @@ extension ConfigurationSpace.State {
   }
 
   mutating func write(_ value: UInt32, mask: UInt32, _ index: Int, _ layout: Layout) {
-    let writable = layout.writable[index] & mask
+    var writable = layout.writable[index] & mask
+    if let place = layout.powerManagement, index == place + PowerManagement.controlIndex,
+      !PowerManagement.accepts(value)
+    {
+      writable &= ~PowerManagement.powerState
+    }
     registers[index] = registers[index] & ~writable | value & writable
     registers[index] &= ~(value & mask & layout.clearable[index])
   }

@@ -24,6 +24,7 @@ package final class PCIBus: Sendable {
   struct Uplink: Sendable {
     let fabric: PCIFabric
     let wires: [SharedPin]
+    let isRoot: Bool
   }
 
   private let numberCell: BusNumber
@@ -86,7 +87,7 @@ package final class PCIBus: Sendable {
         nil
       }
     return PCIPlace(
-      on: uplink.fabric, numberCell, device: address.device, function: address.function,
+      on: uplink, numberCell, device: address.device, function: address.function,
       interrupt: line)
   }
 

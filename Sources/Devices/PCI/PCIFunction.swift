@@ -35,3 +35,10 @@ package protocol PCIBridge: AnyObject, Sendable {
   /// Whether it passes accesses to that whole range on to its secondary bus.
   func forwards(_ range: Range<UInt64>, isMemory: Bool) -> Bool
 }
+
+/// What is behind a function, and is reset with it.
+package protocol FunctionReset: AnyObject, Sendable {
+  /// The guest has reset the function alone, or its bus. Its registers are reset already and its way to
+  /// memory is shut; what it did for the guest ends. On a guest's processor, which does not wait.
+  func functionReset()
+}

@@ -23,7 +23,7 @@ package final class PCIRoot: Sendable {
     bus = PCIBus()
     fabric.connect(root: bus)
     let wires = (0..<interruptCount).map { SharedPin(to: interrupts, pin: firstInterrupt + $0) }
-    bus.connect(PCIBus.Uplink(fabric: fabric, wires: wires))
+    bus.connect(PCIBus.Uplink(fabric: fabric, wires: wires, isRoot: true))
   }
 
   /// The bus of that number, found as a configuration request is routed: from bridge to bridge.
