@@ -11,21 +11,41 @@ package struct BAR: Sendable {
     case memory64(prefetchable: Bool)
   }
 
+  /// A part of the space that one device answers in. Between blocks nothing answers.
+  package struct Block: Sendable {
+    /// From the start of the BAR.
+    package let range: Range<UInt64>
+    package let device: any IODevice
+    /// The number that the device knows this block of registers by.
+    package let region: UInt8
+
+    package init(at range: Range<UInt64>, device: any IODevice, region: UInt8 = 0) {
+      self.range = range
+      self.device = device
+      self.region = region
+    }
+  }
+
   package let space: Space
   package let size: UInt64
-  package let device: any IODevice
-  /// The number that the device knows this block of registers by.
-  package let region: UInt8
+  package let blocks: [Block]
 
-  /// - Parameter size: a power of two; at least 4 ports, or 16 bytes of memory.
-  package init(_ space: Space, size: UInt64, device: any IODevice, region: UInt8 = 0) {
+  /// - Parameters:
+  ///   - size: a power of two; at least 4 ports, or 16 bytes of memory.
+  ///   - blocks: inside the BAR, and apart from each other.
+  package init(_ space: Space, size: UInt64, blocks: [Block]) {
     let isLargeEnough = size >= (space == .ports ? 4 : 16)
     let isSmallEnough = space == .ports ? size <= 256 : space.is64Bit || size < 1 << 32
     precondition(size & (size &- 1) == 0 && isLargeEnough && isSmallEnough, "no BAR has that size")
+    precondition(blocks.allSatisfy { $0.range.upperBound <= size }, "a block is outside its BAR")
     self.space = space
     self.size = size
-    self.device = device
-    self.region = region
+    self.blocks = blocks
+  }
+
+  /// All of it is one device's.
+  package init(_ space: Space, size: UInt64, device: any IODevice, region: UInt8 = 0) {
+    self.init(space, size: size, blocks: [Block(at: 0..<size, device: device, region: region)])
   }
 }
 
@@ -37,6 +57,13 @@ extension BAR.Space {
     if case .memory64 = self { true } else { false }
   }
 
+  var isPrefetchable: Bool {
+    switch self {
+    case .ports: false
+    case .memory(let prefetchable), .memory64(let prefetchable): prefetchable
+    }
+  }
+
   /// The low, read-only bits of the register.
   var type: UInt32 {
     switch self {
@@ -45,4 +72,10 @@ extension BAR.Space {
     case .memory64(let prefetchable): prefetchable ? 0b1100 : 0b0100
     }
   }
+}
+
+/// A BAR, and where in its address space it is.
+package struct PCIDecode: Sendable {
+  package let bar: BAR
+  package let range: Range<UInt64>
 }

@@ -6,42 +6,39 @@ package protocol PCIFunction: AnyObject, Sendable {
   func readConfiguration(_ register: UInt16) -> UInt32
   /// `mask` has ones in the bytes that the guest writes.
   func writeConfiguration(_ value: UInt32, mask: UInt32, _ register: UInt16)
+
+  /// The pin that it drives; `nil`: none.
+  var interruptPin: InterruptPin? { get }
+  /// It has been plugged in there, its bus has, or it was pulled out (`nil`).
+  func plugged(at place: PCIPlace?)
+  /// Whether the bridges above let its requests pass. May send what waited for that.
+  func setUpstream(isOpen: Bool)
+  /// Where it would answer, were there no bridges above it.
+  var decodes: [PCIDecode] { get }
+  /// What is behind it; `nil`: it is not a bridge.
+  var bridge: (any PCIBridge)? { get }
+  /// The reset of the bus that it is on: to the state after power-on.
+  func busReset()
 }
 
-/// Where a function is: PCI 3.0 §3.2.2.3.4 "Type 0 Configuration Transactions".
-package struct PCIAddress: Sendable, Hashable, CustomStringConvertible {
-  package let bus: UInt8
-  /// 0 to 31.
-  package let device: UInt8
-  /// 0 to 7.
-  package let function: UInt8
-
-  package init(bus: UInt8 = 0, device: UInt8, function: UInt8 = 0) {
-    self.bus = bus
-    self.device = device & 31
-    self.function = function & 7
-  }
-
-  /// As CONFIG_ADDRESS, ECAM and messages have it: bus, device and function in 16 bits.
-  package init(requesterID: UInt16) {
-    self.init(
-      bus: UInt8(requesterID >> 8), device: UInt8(requesterID >> 3 & 31),
-      function: UInt8(requesterID & 7))
-  }
-
-  package var requesterID: UInt16 {
-    UInt16(bus) << 8 | UInt16(device) << 3 | UInt16(function)
-  }
-
-  package var description: String {
-    let bus = String(bus, radix: 16)
-    let device = String(device, radix: 16)
-    return "\(bus.count < 2 ? "0" : "")\(bus):\(device.count < 2 ? "0" : "")\(device).\(function)"
-  }
+extension PCIFunction {
+  package var bridge: (any PCIBridge)? { nil }
 }
 
-/// One of the four interrupt pins of a device, by its number in the Interrupt Pin register: PCI 3.0 §6.2.4.
-package enum InterruptPin: UInt8, Sendable, CaseIterable {
-  case a = 1
-  case b, c, d
+/// A function with a bus behind it. It passes on to that what lies in its windows.
+package protocol PCIBridge: AnyObject, Sendable {
+  var secondary: PCIBus { get }
+  /// The buses behind it, by their numbers; empty: the guest has given it none.
+  var buses: Range<UInt16> { get }
+  /// Whether requests of functions behind it pass: its own Bus Master Enable.
+  var isMaster: Bool { get }
+  /// Whether it passes accesses to that whole range on to its secondary bus.
+  func forwards(_ range: Range<UInt64>, isMemory: Bool) -> Bool
+}
+
+/// What is behind a function, and is reset with it.
+package protocol FunctionReset: AnyObject, Sendable {
+  /// The guest has reset the function alone, or its bus. Its registers are reset already and its way to
+  /// memory is shut; what it did for the guest ends. On a guest's processor, which does not wait.
+  func functionReset()
 }

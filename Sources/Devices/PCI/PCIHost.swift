@@ -3,7 +3,7 @@ package import Inspection
 package import SavedState
 import Synchronization
 
-/// The way from the processors to the configuration space of a PCI bus: two ports, or memory.
+/// The way from the processors to the configuration space of a PCI hierarchy: two ports, or memory.
 ///
 /// The ports share addresses with others. CONFIG_ADDRESS is accessed as a doubleword; narrower accesses
 /// go to whatever lies beneath, such as the reset control register at port CF9h.
@@ -20,7 +20,7 @@ package final class PCIHost {
   }
 
   // Wiring: fixed for the life of the device.
-  private let bus: PCIBus
+  private let root: PCIRoot
   private let beneath: [UInt64: any IODevice]
   // State: everything the guest can change.
   private let state = Mutex(State())
@@ -29,8 +29,8 @@ package final class PCIHost {
   package static let memorySize: UInt64 = 1 << 28
 
   /// - Parameter beneath: byte-wide devices inside CONFIG_ADDRESS, by port.
-  package init(bus: PCIBus, beneath: [UInt64: any IODevice] = [:]) {
-    self.bus = bus
+  package init(root: PCIRoot, beneath: [UInt64: any IODevice] = [:]) {
+    self.root = root
     self.beneath = beneath
   }
 }
@@ -80,14 +80,14 @@ extension PCIHost: IODevice {
   }
 
   private func read(_ address: PCIAddress, _ lanes: Lanes) throws(IOError) -> UInt64 {
-    guard address.bus == bus.number else { throw .absent }
+    guard let bus = root.bus(address.bus) else { throw .absent }
     let low = UInt64(bus.read(lanes.register, of: address))
     guard lanes.isQuadword else { return low >> lanes.shift & lanes.mask }
     return low | UInt64(bus.read(lanes.register + 4, of: address)) << 32
   }
 
   private func write(_ value: UInt64, _ address: PCIAddress, _ lanes: Lanes) {
-    guard address.bus == bus.number else { return }
+    guard let bus = root.bus(address.bus) else { return }
     let low = UInt32(truncatingIfNeeded: value << lanes.shift)
     let mask = UInt32(truncatingIfNeeded: lanes.mask << lanes.shift)
     bus.write(low & mask, mask: mask, lanes.register, of: address)

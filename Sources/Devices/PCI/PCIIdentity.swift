@@ -27,5 +27,6 @@ package struct PCIIdentity: Sendable {
     package static let massStorageNVMe = ClassCode(rawValue: 0x01_0802)
     package static let ethernet = ClassCode(rawValue: 0x02_0000)
     package static let hostBridge = ClassCode(rawValue: 0x06_0000)
+    package static let pciBridge = ClassCode(rawValue: 0x06_0400)
   }
 }

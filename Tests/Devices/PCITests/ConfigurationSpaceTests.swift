@@ -18,15 +18,17 @@ final class RegionDevice: IODevice {
   let registers = IOBus(wideAccess: .refuse)
   let pins = RecordingController()
   let gate = Gate()
+  let root: PCIRoot
   let space: ConfigurationSpace
 
   init() {
-    space = Self.make(pins, gate, ports, registers)
+    root = PCIRoot(
+      ports: ports, registers: registers, messages: RecordingMSITarget(), interrupts: pins)
+    space = Self.make(gate)
+    root.bus.plug(space, device: 0)
   }
 
-  static func make(
-    _ pins: RecordingController, _ gate: Gate, _ ports: IOBus, _ registers: IOBus
-  ) -> ConfigurationSpace {
+  static func make(_ gate: Gate = Gate()) -> ConfigurationSpace {
     let device = RegionDevice()
     return ConfigurationSpace(
       PCIIdentity(
@@ -40,10 +42,9 @@ final class RegionDevice: IODevice {
       capabilities: [
         PCICapability(id: 0x09, registers: [0x0008_0000, 7], writable: [0, 0xff]),
         PCICapability(
-          id: 0x05, registers: [0x0080_0000, 0, 0, 0], writable: [0x0001_0000, .max, .max, 0xffff]),
+          id: 0x06, registers: [0x0080_0000, 0, 0, 0], writable: [0x0001_0000, .max, .max, 0xffff]),
       ],
-      interruptPin: .b, interrupt: InterruptLine(to: pins, pin: 17), busMaster: gate, ports: ports,
-      registers: registers)
+      interruptPin: .b, busMaster: gate)
   }
 
   private func read(_ register: UInt16) -> UInt32 { space.readConfiguration(register) }
@@ -151,12 +152,12 @@ final class RegionDevice: IODevice {
   @Test func `capabilities are chained, and keep what may be written`() {
     #expect(read(0x34) == 0x40)
     #expect(read(0x40) == 0x0008_4809)
-    #expect(read(0x48) == 0x0080_0005)
+    #expect(read(0x48) == 0x0080_0006)
     write(.max, 0x48)
     write(.max, 0x4c)
     write(.max, 0x44)
-    #expect(read(0x48) == 0x0081_0005)
-    #expect(space.capability(0x05) == [0x0081_0005, .max, 0, 0])
+    #expect(read(0x48) == 0x0081_0006)
+    #expect(space.capability(0x06) == [0x0081_0006, .max, 0, 0])
     #expect(space.capability(0x09) == [0x0008_4809, 0xff])
     #expect(space.capability(0x11) == nil)
   }
@@ -178,21 +179,22 @@ final class RegionDevice: IODevice {
     let saved = space.save()
     let twinRegisters = IOBus(wideAccess: .refuse)
     let twinGate = Gate()
-    let twin = Self.make(RecordingController(), twinGate, IOBus(wideAccess: .split), twinRegisters)
+    let twin = Self.make(twinGate)
+    let twinRoot = PCIRoot(
+      ports: IOBus(wideAccess: .split), registers: twinRegisters, messages: RecordingMSITarget(),
+      interrupts: pins)
+    twinRoot.bus.plug(twin, device: 0)
     try twin.restore(saved)
     #expect(twinGate.isOpen)
     #expect(twinRegisters.map.first?.range == 0xe000_0000..<0xe000_1000)
     #expect(throws: RestoreError.self) {
-      try ConfigurationSpace.hostBridge(ports: ports, registers: registers).restore(saved)
+      try ConfigurationSpace.hostBridge().restore(saved)
     }
   }
 
   @Test func `it keeps the contract of components`() {
     let broken = ComponentContract.violations(
-      of: {
-        Self.make(
-          RecordingController(), Gate(), IOBus(wideAccess: .split), IOBus(wideAccess: .refuse))
-      },
+      of: { Self.make() },
       disturb: { $0.writeConfiguration(0xe000_0000, mask: .max, 0x14) })
     #expect(broken == [])
   }

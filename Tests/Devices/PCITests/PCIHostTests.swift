@@ -1,5 +1,6 @@
 import Board
 import Kit
+import Memory
 import Synchronization
 import Testing
 
@@ -7,21 +8,24 @@ import Testing
 
 /// PCI 3.0 §3.2.2.3.2; PCIe 6.0 §7.2.2.
 @Suite struct PCIHostTests {
-  let bus = PCIBus(interrupts: RecordingController())
   let ports = IOBus(wideAccess: .split)
   let registers = IOBus(wideAccess: .refuse)
+  let root: PCIRoot
   let beneath = RecordingPort()
   let host: PCIHost
 
   private static let window: UInt64 = 0xe000_0000
 
   init() {
-    host = PCIHost(bus: bus, beneath: [0xcf9: beneath])
+    root = PCIRoot(
+      ports: ports, registers: registers, messages: RecordingMSITarget(),
+      interrupts: RecordingController())
+    host = PCIHost(root: root, beneath: [0xcf9: beneath])
     ports.map(host, at: PCIHost.ports, region: PCIHost.Block.ports.rawValue)
     registers.map(
       host, at: Self.window..<Self.window + PCIHost.memorySize,
       region: PCIHost.Block.memory.rawValue)
-    bus.plug(ConfigurationSpace.hostBridge(ports: ports, registers: registers), device: 0)
+    root.bus.plug(ConfigurationSpace.hostBridge(), device: 0)
   }
 
   private func input(_ port: UInt64, _ width: AccessWidth) -> UInt64 {
@@ -98,10 +102,8 @@ import Testing
 
   @Test func `a second function shows in the header type of its device`() {
     #expect(memory(0x0e, .byte) == 0)
-    bus.plug(
-      ConfigurationSpace.hostBridge(ports: ports, registers: registers), device: 3, function: 0)
-    bus.plug(
-      ConfigurationSpace.hostBridge(ports: ports, registers: registers), device: 3, function: 5)
+    root.bus.plug(ConfigurationSpace.hostBridge(), device: 3, function: 0)
+    root.bus.plug(ConfigurationSpace.hostBridge(), device: 3, function: 5)
     #expect(memory(0x1800e, .byte) == 0x80)
     #expect(memory(0x1d00e, .byte) == 0x80)
     #expect(memory(0x0e, .byte) == 0)
@@ -110,19 +112,42 @@ import Testing
   // PCI 3.0 §2.2.6; the same formula is in the ACPI tables' _PRT.
   @Test func `slots are wired to the interrupts in turn, and shared inputs add up`() {
     let pins = RecordingController()
-    let bus = PCIBus(interrupts: pins)
-    let first = bus.interruptLine(device: 1, pin: .a)
-    let second = bus.interruptLine(device: 0, pin: .b)
-    let last = bus.interruptLine(device: 31, pin: .d)
-    first.set(true)
+    let root = PCIRoot(
+      ports: ports, registers: registers, messages: RecordingMSITarget(), interrupts: pins)
+    let functions = [(1 as UInt8, InterruptPin.a), (0, .b), (31, .d)].map { device, pin in
+      let identity = PCIIdentity(vendor: 1, device: 2, classCode: .ethernet)
+      let function = ConfigurationSpace(identity, interruptPin: pin)
+      root.bus.plug(function, device: device)
+      return function
+    }
+    functions[0].set(0, asserted: true)
     #expect(pins.level(17))
-    second.set(true)
-    first.set(false)
+    functions[1].set(0, asserted: true)
+    functions[0].set(0, asserted: false)
     #expect(pins.level(17))
-    second.set(false)
+    functions[1].set(0, asserted: false)
     #expect(!pins.level(17))
-    last.set(true)
+    functions[2].set(0, asserted: true)
     #expect(pins.level(16 + (31 + 3) % 8))
+  }
+
+  @Test func `a function that is pulled out drives and answers nothing any more`() {
+    let pins = RecordingController()
+    let root = PCIRoot(
+      ports: ports, registers: registers, messages: RecordingMSITarget(), interrupts: pins)
+    let gate = Gate()
+    let function = ConfigurationSpaceTests.make(gate)
+    root.bus.plug(function, device: 2)
+    function.set(0, asserted: true)
+    function.writeConfiguration(0xd000_0000, mask: .max, 0x14)
+    function.writeConfiguration(6, mask: .max, 0x04)
+    let mapped = registers.map.count
+    #expect(
+      pins.level(19) && gate.isOpen && registers.map.contains { $0.range.lowerBound == 0xd000_0000 }
+    )
+    root.bus.unplug(device: 2)
+    #expect(!pins.level(19) && !gate.isOpen && registers.map.count == mapped - 1)
+    #expect(root.bus[2, 0] == nil)
   }
 
   @Test func `addresses are written as lspci does`() {
@@ -133,11 +158,11 @@ import Testing
   @Test func `it keeps the contract of components`() {
     let broken = ComponentContract.violations(
       of: { () -> PCIHost in
-        let bus = PCIBus(interrupts: RecordingController())
-        bus.plug(
-          ConfigurationSpace.hostBridge(
-            ports: IOBus(wideAccess: .split), registers: IOBus(wideAccess: .refuse)), device: 0)
-        return PCIHost(bus: bus)
+        let root = PCIRoot(
+          ports: IOBus(wideAccess: .split), registers: IOBus(wideAccess: .refuse),
+          messages: RecordingMSITarget(), interrupts: RecordingController())
+        root.bus.plug(ConfigurationSpace.hostBridge(), device: 0)
+        return PCIHost(root: root)
       },
       plug: { host, bus in
         bus.map(host, at: PCIHost.ports, region: 0)

@@ -12,13 +12,14 @@ import Testing
     // The functions outlive the hosts that the test makes; what is saved and compared is the host's.
     let ports = IOBus(wideAccess: .split)
     let registers = IOBus(wideAccess: .refuse)
-    let bus = PCIBus(interrupts: RecordingController())
+    let root = PCIRoot(
+      ports: ports, registers: registers, messages: RecordingMSITarget(),
+      interrupts: RecordingController())
     for slot in 0..<4 as Range<UInt8> {
-      bus.plug(
-        ConfigurationSpaceTests.make(RecordingController(), Gate(), ports, registers), device: slot)
+      root.bus.plug(ConfigurationSpaceTests.make(), device: slot)
     }
     var life = RandomLife(
-      seed: seed, clock: ManualClock(), of: { PCIHost(bus: bus) },
+      seed: seed, clock: ManualClock(), of: { PCIHost(root: root) },
       plug: { host, bus in
         bus.map(host, at: PCIHost.ports, region: PCIHost.Block.ports.rawValue)
         bus.map(host, at: 0x1_0000..<0x1_0060, region: PCIHost.Block.memory.rawValue)
@@ -28,11 +29,8 @@ import Testing
 
   @Test(arguments: [1, 2, 3] as [UInt64])
   func `a function lives through anything`(seed: UInt64) {
-    let ports = IOBus(wideAccess: .split)
-    let registers = IOBus(wideAccess: .refuse)
     var life = RandomLife(
-      seed: seed, clock: ManualClock(),
-      of: { ConfigurationSpaceTests.make(RecordingController(), Gate(), ports, registers) },
+      seed: seed, clock: ManualClock(), of: { ConfigurationSpaceTests.make() },
       plug: { _, _ in },
       events: [
         { $0.set(0, asserted: $1 & 1 != 0) },

@@ -89,11 +89,12 @@ package struct PC: Sendable {
     }
 
     // PCI, with the reset control register beneath its address port; INTx reaches the I/O APIC alone.
-    let bus = PCIBus(interrupts: ioAPIC)
-    let bridge = ConfigurationSpace.hostBridge(ports: ports, registers: board.registers)
-    bus.plug(bridge, device: 0)
+    let root = PCIRoot(
+      ports: ports, registers: board.registers, messages: interrupts, interrupts: ioAPIC)
+    let bridge = ConfigurationSpace.hostBridge()
+    root.bus.plug(bridge, device: 0)
     let resetControl = ResetControl(control: control)
-    let host = PCIHost(bus: bus, beneath: [0xcf9: resetControl])
+    let host = PCIHost(root: root, beneath: [0xcf9: resetControl])
     ports.map(host, at: PCIHost.ports, region: PCIHost.Block.ports.rawValue)
     board.registers.map(
       host, at: PCAddressMap.pciConfiguration, region: PCIHost.Block.memory.rawValue)

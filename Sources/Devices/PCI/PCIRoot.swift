@@ -1,0 +1,46 @@
+package import Board
+
+/// A PCI hierarchy: bus 0, the bridges on it, and the buses behind those.
+///
+/// The slots of bus 0 are wired in turn to the interrupt inputs. A machine's ACPI tables must say the same.
+package final class PCIRoot: Sendable {
+  package let bus: PCIBus
+  private let fabric: PCIFabric
+
+  /// - Parameters:
+  ///   - ports: where BARs of ports answer.
+  ///   - registers: where BARs of memory answer.
+  ///   - messages: where message-signalled interrupts go.
+  ///   - interrupts: the controller whose inputs the slots are wired to.
+  ///   - firstInterrupt: the first of its inputs that is PCI's.
+  ///   - interruptCount: how many there are.
+  package init(
+    ports: IOBus, registers: IOBus, messages: any MSITarget, interrupts: any InterruptController,
+    firstInterrupt: UInt32 = 16, interruptCount: UInt32 = 8
+  ) {
+    precondition(interruptCount > 0, "PCI needs at least one interrupt")
+    fabric = PCIFabric(ports: ports, registers: registers, messages: messages)
+    bus = PCIBus()
+    fabric.connect(root: bus)
+    let wires = (0..<interruptCount).map { SharedPin(to: interrupts, pin: firstInterrupt + $0) }
+    bus.connect(PCIBus.Uplink(fabric: fabric, wires: wires, isRoot: true))
+  }
+
+  /// The bus of that number, found as a configuration request is routed: from bridge to bridge.
+  ///
+  /// Every step leads one bridge further into the hierarchy as it was built, so that no numbers that a
+  /// guest may think of make it turn in a circle.
+  ///
+  /// - SeeAlso: PCI-to-PCI Bridge Architecture 1.2 §3.1.2 "Configuration Transactions".
+  package func bus(_ number: UInt8) -> PCIBus? {
+    var bus = self.bus
+    while bus.number != number {
+      let next = bus.inventory.lazy.compactMap(\.bridge).first {
+        $0.buses.contains(UInt16(number))
+      }
+      guard let next else { return nil }
+      bus = next.secondary
+    }
+    return bus
+  }
+}
