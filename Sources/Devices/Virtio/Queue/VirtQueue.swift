@@ -52,6 +52,9 @@ package final class VirtQueue {
     freeSlots = Array((0..<maximumSize).reversed())
   }
 
+  /// Chains that can be held at once; the slots of their tags are smaller.
+  package var slotCount: Int { Int(maximumSize) }
+
   /// Whether chains can be taken.
   package var isActive: Bool { ring != nil && !isStopping }
 }
