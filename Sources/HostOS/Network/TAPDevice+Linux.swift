@@ -1,3 +1,4 @@
+import CHostOS
 import Glibc
 
 extension TAPDevice {
