@@ -169,7 +169,8 @@ let package = Package(
       "Monitor", in: "Monitor",
       [
         "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection",
-        "Streams", "Chipset", "PCI", "ACPI", "SMBIOS", "LinuxBoot", "Execution",
+        "Streams", "Disks", "Networks", "UserNetwork", "Shares", "Chipset", "PCI", "Virtio", "ACPI",
+        "SMBIOS", "LinuxBoot", "Execution",
         "InterruptControllers", "SoftwareEngine", "KVM", log,
       ], common),
     .executableTarget(

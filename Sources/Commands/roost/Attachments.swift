@@ -6,12 +6,14 @@ import Streams
 final class Attachments: Sendable {
   private let serial: [any HostStream]
   private let debugConsole: any HostStream
+  private let devices: [OpenedDevice]
   /// The terminal, if a port is attached to one.
   let terminal: TerminalStream?
 
   init(
     _ plan: Plan, on loop: EventLoop, _ obey: @escaping @Sendable (ConsoleCommand) -> Void
-  ) throws(ConfigurationError) {
+  ) throws {
+    devices = try plan.devices().open(HostAccess(loop: loop))
     func open(_ option: String, _ target: SerialTarget) throws(ConfigurationError) -> any HostStream
     {
       do throws(HostError) {
@@ -28,7 +30,9 @@ final class Attachments: Sendable {
     terminal = serial.lazy.compactMap { $0 as? TerminalStream }.first
   }
 
-  var backends: PC.Backends { PC.Backends(serial: serial, debugConsole: debugConsole) }
+  var backends: PC.Backends {
+    PC.Backends(serial: serial, debugConsole: debugConsole, devices: devices)
+  }
 
   /// Says something to the person at the terminal, or on standard error if there is none.
   func show(_ text: String) {
@@ -41,6 +45,13 @@ final class Attachments: Sendable {
       if let error = stream.close() { lament("serial port COM\(index + 1)", error) }
     }
     if let error = debugConsole.close() { lament("debug console", error) }
+    for device in devices {
+      do {
+        try device.close()
+      } catch {
+        StandardError.write("roost: What was written to \(device.name) may be lost: \(error).\n")
+      }
+    }
   }
 
   private func lament(_ port: String, _ error: HostError) {

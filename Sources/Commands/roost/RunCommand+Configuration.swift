@@ -16,29 +16,20 @@ extension RunCommand {
       log: logLevel(), grace: graceNanoseconds(), snapshot: conduct.snapshot,
       snapshotAfter: snapshotDelay())
   }
-
-  /// Adds the option's name to what is wrong with its value.
-  private func named<Value>(
-    _ option: String, _ value: @autoclosure () throws(ConfigurationError) -> Value
-  ) throws(ConfigurationError) -> Value {
-    do throws(ConfigurationError) {
-      return try value()
-    } catch {
-      throw ConfigurationError("\(option) \(error.subject)", error.reason)
-    }
-  }
 }
 
 // MARK: - What to start
 
 extension RunCommand {
   private func configuration() throws(ConfigurationError) -> VMConfiguration {
-    VMConfiguration(
+    var configuration = VMConfiguration(
       memory: try named("--memory", MemorySize(parsing: machine.memory ?? "512M")),
       processors: machine.cpus ?? 1,
       model: try named("--cpu", ProcessorModel.parse(machine.cpu ?? "x86-64-v2")),
       boot: try bootSource(),
       debugExitPort: try debugExitPort(), restartsOnReset: !conduct.noReboot)
+    configuration.devices = try devices.requests()
+    return configuration
   }
 
   private func bootSource() throws(ConfigurationError) -> VMConfiguration.Boot {
@@ -82,11 +73,12 @@ extension RunCommand {
   private func restoredPath() throws(ConfigurationError) -> String {
     guard boot.kernel == nil, boot.rom == nil, boot.initrd == nil, boot.cmdline == nil,
       boot.module.isEmpty, machine.memory == nil, machine.cpus == nil, machine.cpu == nil,
-      machine.debugExit == nil
+      machine.debugExit == nil, devices.isEmpty
     else {
       throw ConfigurationError(
         "--restore",
-        "A saved machine brings its own kernel, memory and processors: leave those options out.")
+        "A saved machine brings its own kernel, memory, processors and devices: leave those options out."
+      )
     }
     return boot.restore ?? ""
   }
@@ -175,4 +167,12 @@ struct Plan: Sendable {
   let grace: UInt64
   let snapshot: String?
   let snapshotAfter: UInt64?
+
+  /// What devices the machine has.
+  func devices() throws -> [DeviceRequest] {
+    switch start {
+    case .powerOn(let configuration): configuration.devices
+    case .restore(let path): try Snapshot(path: path).shape.devices ?? []
+    }
+  }
 }

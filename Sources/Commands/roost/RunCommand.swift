@@ -19,6 +19,7 @@ struct RunCommand: AsyncParsableCommand {
 
   @OptionGroup(title: "What to start") var boot: BootOptions
   @OptionGroup(title: "The machine") var machine: MachineOptions
+  @OptionGroup(title: "Its devices") var devices: DeviceOptions
   @OptionGroup(title: "Where it speaks") var outlets: OutletOptions
   @OptionGroup(title: "How it runs") var conduct: ConductOptions
 

@@ -6,6 +6,7 @@ package import Board
 package final class PCIRoot: Sendable {
   package let bus: PCIBus
   private let fabric: PCIFabric
+  private let wires: [SharedPin]
 
   /// - Parameters:
   ///   - ports: where BARs of ports answer.
@@ -22,9 +23,12 @@ package final class PCIRoot: Sendable {
     fabric = PCIFabric(ports: ports, registers: registers, messages: messages)
     bus = PCIBus()
     fabric.connect(root: bus)
-    let wires = (0..<interruptCount).map { SharedPin(to: interrupts, pin: firstInterrupt + $0) }
+    wires = (0..<interruptCount).map { SharedPin(to: interrupts, pin: firstInterrupt + $0) }
     bus.connect(PCIBus.Uplink(fabric: fabric, wires: wires, isRoot: true))
   }
+
+  /// A wire to one of the interrupt inputs, for a device that is on no bus. They are counted from the first, around.
+  package func interruptLine(_ index: Int) -> InterruptLine { wires[index % wires.count].line() }
 
   /// The bus of that number, found as a configuration request is routed: from bridge to bridge.
   ///

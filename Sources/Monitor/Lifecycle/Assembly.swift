@@ -27,6 +27,8 @@ package final class Assembly: Sendable {
   private let current: Mutex<Processors>
   /// What the machine powers on and resets with; a restored one may have none.
   private let image: BootImage?
+  /// Why the machine cannot be saved; `nil`: it can.
+  let obstacleToSaving: String?
 
   /// Puts a machine together; `clock` runs on `loop`, and stands.
   package init(
@@ -34,6 +36,7 @@ package final class Assembly: Sendable {
     loop: EventLoop, backends: PC.Backends, log: Logger
   ) throws {
     self.shape = shape
+    obstacleToSaving = backends.devices.lazy.compactMap(\.obstacleToSaving).first
     self.image = image
     self.loop = loop
     self.clock = clock

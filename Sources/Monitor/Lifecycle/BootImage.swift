@@ -24,7 +24,8 @@ package struct BootImage: Sendable {
         rsdp: PCAddressMap.rootPointer, bootProtocol: kernel.bootProtocol)
       plan = try BootPlan(request)
       firmware = PCFirmware(
-        map, processors: configuration.processors, model: configuration.model)
+        map, processors: configuration.processors, model: configuration.model,
+        windows: configuration.devices.count { $0.bus == .mmio })
     }
   }
 

@@ -139,6 +139,7 @@ extension VirtualMachine {
 
   /// Writes the machine to a file, from which a new process can let it go on.
   package func save(to path: String) async throws {
+    if let obstacle = machine.obstacleToSaving { throw CannotSave(reason: obstacle) }
     try await atRest {
       try Snapshot.write(await machine.savedTree(), machine.memory, to: path)
     }
@@ -236,4 +237,10 @@ extension VirtualMachine {
 /// What was asked for needs a machine that is on.
 package struct MachineNotOn: Error, CustomStringConvertible {
   package var description: String { "the machine is not on" }
+}
+
+/// The machine has something that no file could hold.
+package struct CannotSave: Error, CustomStringConvertible {
+  package let reason: String
+  package var description: String { "the machine cannot be saved: \(reason)" }
 }

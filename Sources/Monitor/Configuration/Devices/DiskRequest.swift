@@ -6,7 +6,6 @@ package struct DiskRequest: Sendable, Codable, Equatable {
   package enum Cache: String, Sendable, Codable, CaseIterable {
     case writeback, writethrough, direct, unsafe
   }
-  package enum Bus: String, Sendable, Codable, CaseIterable { case pci, mmio }
 
   package var path: String
   package var format: Format
@@ -17,7 +16,7 @@ package struct DiskRequest: Sendable, Codable, Equatable {
   /// What the guest reads as the disk's serial number.
   package var serial: String?
   package var queues: Int
-  package var bus: Bus
+  package var bus: DeviceBus
 
   private static let keys = "path=, format=, readonly=, overlay=, cache=, serial=, queues= and bus="
 
@@ -32,7 +31,7 @@ package struct DiskRequest: Sendable, Codable, Equatable {
     overlay = try values.takeCase("overlay", Overlay.self)
     cache = try values.takeCase("cache", Cache.self) ?? .writeback
     queues = try values.takeNumber("queues", 1...64) ?? 1
-    bus = try values.takeCase("bus", Bus.self) ?? .pci
+    bus = try values.takeCase("bus", DeviceBus.self) ?? .pci
     serial = try values.take("serial")
     guard let format = try values.takeCase("format", Format.self) ?? Self.format(ofName: path)
     else {

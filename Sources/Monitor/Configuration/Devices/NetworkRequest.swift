@@ -17,7 +17,7 @@ package struct NetworkRequest: Sendable, Codable, Equatable {
   /// A file that takes all frames, in pcapng.
   package var capture: String?
   package var queues: Int
-  package var bus: DiskRequest.Bus
+  package var bus: DeviceBus
 
   private static let common = "mac=, capture=, queues= and bus="
 
@@ -27,7 +27,7 @@ package struct NetworkRequest: Sendable, Codable, Equatable {
     mac = try Self.mac(values.take("mac"), text)
     capture = try values.take("capture")
     queues = try values.takeNumber("queues", 1...8) ?? 1
-    bus = try values.takeCase("bus", DiskRequest.Bus.self) ?? .pci
+    bus = try values.takeCase("bus", DeviceBus.self) ?? .pci
     let word = values.takeWord()
     let tap = try values.take("tap")
     let stream = try values.take("stream")
@@ -118,5 +118,13 @@ package struct PortForward: Sendable, Codable, Equatable {
     }
     self.address = address.isEmpty ? nil : address
     guard parts.count == 2 || self.address != nil else { throw refusal }
+  }
+}
+
+extension PortForward: CustomStringConvertible {
+  /// As the user writes it.
+  package var description: String {
+    let host = address.map { $0.contains(":") ? "[\($0)]:" : "\($0):" } ?? ""
+    return "\(host)\(hostPort):\(guestPort)/\(transport.rawValue)"
   }
 }

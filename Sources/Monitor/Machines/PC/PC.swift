@@ -19,10 +19,16 @@ package struct PC: Sendable {
     /// By COM port, 1 to 4.
     package var serial: [any ByteStream]
     package var debugConsole: any ByteStream
+    /// What the user asked for beside.
+    package var devices: [OpenedDevice]
 
-    package init(serial: [any ByteStream], debugConsole: any ByteStream = NullStream()) {
+    package init(
+      serial: [any ByteStream], debugConsole: any ByteStream = NullStream(),
+      devices: [OpenedDevice] = []
+    ) {
       self.serial = serial
       self.debugConsole = debugConsole
+      self.devices = devices
     }
   }
 
@@ -32,7 +38,7 @@ package struct PC: Sendable {
   package init(
     on board: Backplane, processors: Int, interrupts: any ProcessorInterrupts,
     control: any MachineControl, backends: Backends, map: PCAddressMap, debugExitPort: UInt16?
-  ) throws(ConfigurationError) {
+  ) throws {
     let ports = board.ports
 
     // Interrupt controllers, each before whoever drives it.
@@ -130,7 +136,7 @@ package struct PC: Sendable {
       ] + serial + [
         Part("pci", host), Part("pci-host-bridge", bridge), Part("reset-control", resetControl),
         Part("keyboard", keyboard), Part("port92", fastA20),
-      ] + debugging
+      ] + debugging + (try Self.plug(backends.devices, into: root, on: board))
   }
 
   /// The I/O APIC's ID follows those of the processors, as MP 1.4 §3.6.6 asks; its register has four bits.

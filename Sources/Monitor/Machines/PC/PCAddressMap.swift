@@ -9,7 +9,7 @@ package import Memory
 ///     0010_0000  RAM, as far as it goes; its last 64 KiB hold the ACPI tables
 ///     b000_0000  PCI configuration space (ECAM), 256 MiB
 ///     c000_0000  PCI memory
-///     fec0_0000  I/O APIC, HPET (fed0_0000), local APICs (fee0_0000)
+///     fec0_0000  I/O APIC, HPET (fed0_0000), virtio (fed1_0000), local APICs (fee0_0000)
 ///     ff00_0000  ROM, up to 16 MiB, ends at 4 GiB
 ///   1_0000_0000  the rest of the RAM
 ///  80_0000_0000  PCI memory, 64-bit
@@ -33,6 +33,11 @@ package struct PCAddressMap: Sendable, Equatable {
   package static let pciMemory: ClosedRange<UInt32> = 0xc000_0000...0xfebf_ffff
   package static let ioAPIC: Range<UInt64> = 0xfec0_0000..<0xfec0_1000
   package static let hpet: Range<UInt64> = 0xfed0_0000..<0xfed0_0400
+  /// Registers of virtio devices that are not on PCI: a page each.
+  package static func virtioWindow(_ index: Int) -> Range<UInt64> {
+    let start = 0xfed1_0000 + UInt64(index) * 0x1000
+    return start..<start + 0x200
+  }
   package static let localAPIC: Range<UInt64> = 0xfee0_0000..<0xfee0_1000
   package static let fourGiB: UInt64 = 0x1_0000_0000
   package static let pciHighMemory: ClosedRange<UInt64> = 0x80_0000_0000...0xff_ffff_ffff

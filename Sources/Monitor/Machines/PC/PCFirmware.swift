@@ -14,8 +14,10 @@ package struct PCFirmware: Sendable {
   package let tables: [Table]
 
   /// Describes the machine of `map` with its processors.
-  package init(_ map: PCAddressMap, processors: Int, model: X86.CPUModel) {
-    let pc = Self.describe(map, processors: processors)
+  ///
+  /// - Parameter windows: how many virtio devices are not on PCI.
+  package init(_ map: PCAddressMap, processors: Int, model: X86.CPUModel, windows: Int = 0) {
+    let pc = Self.describe(map, processors: processors, windows: windows)
     let acpi = ACPITables(
       describing: pc, at: UInt32(map.acpiTables.lowerBound),
       rootPointerAt: UInt32(PCAddressMap.rootPointer))
@@ -46,7 +48,9 @@ package struct PCFirmware: Sendable {
       "a table outgrew its area")
   }
 
-  private static func describe(_ map: PCAddressMap, processors: Int) -> PCDescription {
+  private static func describe(
+    _ map: PCAddressMap, processors: Int, windows: Int
+  ) -> PCDescription {
     PCDescription(
       processors: (0..<processors).map(UInt32.init),
       localAPICAddress: UInt32(PCAddressMap.localAPIC.lowerBound),
@@ -62,7 +66,14 @@ package struct PCFirmware: Sendable {
         timer: PC.Port.powerManagementTimer,
         generalPurposeEvents: .init(port: PC.Port.generalPurposeEvents, length: 4)),
       hpet: .init(address: UInt32(PCAddressMap.hpet.lowerBound), blockID: HPET.blockID),
-      serialPorts: PCDescription.SerialPort.customary)
+      serialPorts: PCDescription.SerialPort.customary,
+      virtioDevices: (0..<windows).map { index in
+        let window = PCAddressMap.virtioWindow(index)
+        let routing = PCDescription.PCIRouting()
+        return .init(
+          address: UInt32(window.lowerBound), length: UInt32(window.count),
+          interrupt: routing.firstInterrupt + UInt32(index) % routing.count)
+      })
   }
 
   private static func installedMemory(_ map: PCAddressMap) -> [SystemInformation.MemoryRange] {

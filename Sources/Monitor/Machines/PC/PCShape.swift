@@ -10,6 +10,8 @@ package struct PCShape: Codable, Sendable, Equatable {
   package var debugExitPort: UInt16?
   /// Ticks of the time-stamp counter in a second; `nil` in machines saved before it could be chosen.
   package var tscFrequency: UInt64?
+  /// What it has beside what every PC has, as the user asked for it; `nil` in machines saved before there was any.
+  package var devices: [DeviceRequest]?
 
   package static let schema = "pc-shape/1"
   package static let maximumProcessors = 64
@@ -22,6 +24,7 @@ package struct PCShape: Codable, Sendable, Equatable {
     model = configuration.model.name
     debugExitPort = configuration.debugExitPort
     tscFrequency = configuration.model.tscFrequency
+    devices = configuration.devices
     romSize = if case .rom(let bytes) = configuration.boot { UInt64(bytes.count) } else { 0 }
     if let problem { throw problem }
   }
@@ -54,7 +57,7 @@ package struct PCShape: Codable, Sendable, Equatable {
       return ConfigurationError(
         "A time-stamp counter of \(tscFrequency) Hz", "A machine's counts at 10 MHz to 10 GHz.")
     }
-    return nil
+    return devices?.problem
   }
 
   package var map: PCAddressMap { PCAddressMap(memory: memory, romSize: romSize) }

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Monitor
+
+/// The devices that a machine has because the user asks for them.
+struct DeviceOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A disk: path=FILE[,format=raw|qcow2][,readonly=on][,overlay=memory]"
+        + "[,cache=writeback|writethrough|direct|unsafe][,serial=TEXT][,queues=N][,bus=pci|mmio]. "
+        + "The format is what format= says, or the end of the file's name.", valueName: "disk"))
+  var disk: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "A network card: user[,allow=NAME+NETWORK…][,host-loopback=on][,tftp=FOLDER][,bootfile=NAME][,hostname=NAME], "
+        + "tap[=NAME], stream=PATH, stream-listen=PATH or null; with [,mac=ADDRESS][,capture=FILE][,bus=pci|mmio].",
+      valueName: "network"))
+  var net: [String] = []
+
+  @Option(
+    name: [.customShort("p"), .long],
+    help: ArgumentHelp(
+      "A port of the host that leads to one of the guest's, through its first user network: 2222:22, "
+        + "0.0.0.0:53:53/udp.", valueName: "[address:]port:port"))
+  var publish: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "A folder of the host's: path=FOLDER,tag=NAME[,type=virtiofs|9p][,readonly=on].",
+      valueName: "folder"))
+  var share: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Sockets between host and guest: cid=NUMBER,socket=PATH.", valueName: "sockets"))
+  var vsock: String?
+
+  @Flag(help: "Leaves out the device that gives the guest random numbers.")
+  var noEntropy = false
+
+  var isEmpty: Bool {
+    disk.isEmpty && net.isEmpty && publish.isEmpty && share.isEmpty && vsock == nil && !noEntropy
+  }
+
+  /// What was asked for, in the order in which it is plugged in.
+  func requests() throws(ConfigurationError) -> [DeviceRequest] {
+    var requests: [DeviceRequest] = []
+    for text in disk { requests.append(.disk(try named("--disk", DiskRequest(parsing: text)))) }
+    var forwards: [PortForward] = []
+    for text in publish { forwards.append(try named("--publish", PortForward(parsing: text))) }
+    for text in net {
+      let network = try named("--net", NetworkRequest(parsing: text))
+      guard case .user = network.target else {
+        requests.append(.network(network, forwards: []))
+        continue
+      }
+      requests.append(.network(network, forwards: forwards))
+      forwards = []
+    }
+    if let forward = forwards.first {
+      throw ConfigurationError(
+        "--publish \(forward)", "Ports are published by Roost's own network: add --net user.")
+    }
+    for text in share { requests.append(.share(try named("--share", ShareRequest(parsing: text)))) }
+    if let vsock { requests.append(.vsock(try named("--vsock", VsockRequest(parsing: vsock)))) }
+    if !noEntropy { requests.append(.entropy) }
+    return requests
+  }
+}
+
+/// Adds an option's name to what is wrong with its value.
+func named<Value>(
+  _ option: String, _ value: @autoclosure () throws(ConfigurationError) -> Value
+) throws(ConfigurationError) -> Value {
+  do throws(ConfigurationError) {
+    return try value()
+  } catch {
+    throw ConfigurationError("\(option) \(error.subject)", error.reason)
+  }
+}

@@ -1,0 +1,73 @@
+package import Board
+package import HostOS
+package import Virtio
+
+/// A device that was asked for, with what stands behind it open: ready to be plugged into a machine.
+package struct OpenedDevice: Sendable {
+  /// Its name in the machine.
+  package let name: String
+  package let bus: DeviceBus
+  /// Makes the device on a machine's board; once.
+  package let make: @Sendable (Backplane) throws -> any VirtioDevice
+  /// Lets go of the host: what was written is made durable.
+  package let close: @Sendable () throws -> Void
+  /// Why a machine that has it cannot be saved; `nil`: it can.
+  package let obstacleToSaving: String?
+
+  package init(
+    name: String, bus: DeviceBus, obstacleToSaving: String? = nil,
+    make: @escaping @Sendable (Backplane) throws -> any VirtioDevice,
+    close: @escaping @Sendable () throws -> Void = {}
+  ) {
+    self.name = name
+    self.bus = bus
+    self.make = make
+    self.close = close
+    self.obstacleToSaving = obstacleToSaving
+  }
+}
+
+/// What opening devices needs of the host.
+package struct HostAccess: Sendable {
+  /// Where sockets and TAP interfaces are watched; the machine's devices work on it too.
+  package let loop: EventLoop
+  /// Threads for calls that wait.
+  package let pool: WorkerPool
+
+  package init(loop: EventLoop) throws(HostError) {
+    self.loop = loop
+    pool = try WorkerPool(name: "disk", limit: 16)
+  }
+}
+
+extension [DeviceRequest] {
+  /// Opens what stands behind each, or nothing.
+  ///
+  /// - Throws: `ConfigurationError` that names the option.
+  package func open(_ host: HostAccess) throws -> [OpenedDevice] {
+    if let problem { throw problem }
+    var opened: [OpenedDevice] = []
+    do {
+      for (request, name) in zip(self, names) {
+        opened.append(try request.open(as: name, host))
+      }
+    } catch {
+      for device in opened { try? device.close() }
+      throw error
+    }
+    return opened
+  }
+}
+
+extension DeviceRequest {
+  fileprivate func open(as name: String, _ host: HostAccess) throws -> OpenedDevice {
+    switch self {
+    case .disk(let disk): try disk.open(as: name, host)
+    case .network(let network, let forwards): try network.open(as: name, forwards, host)
+    case .share(let share): try share.open(as: name, host)
+    case .vsock(let vsock): try vsock.open(as: name, host)
+    case .entropy:
+      OpenedDevice(name: name, bus: bus) { _ in VirtioEntropy(source: HostRandomSource()) }
+    }
+  }
+}
