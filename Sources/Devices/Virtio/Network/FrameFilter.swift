@@ -37,6 +37,7 @@ struct FrameFilter: Codable, Sendable, Equatable {
 
   var isSound: Bool {
     unicast.count <= Self.tableSize && multicast.count <= Self.tableSize
-      && (unicast + multicast).allSatisfy { $0.count == 6 } && (vlans.map { $0.count == 64 } ?? true)
+      && (unicast + multicast).allSatisfy { $0.count == 6 }
+      && (vlans.map { $0.count == 64 } ?? true)
   }
 }

@@ -54,7 +54,8 @@ extension VirtioNetwork {
   }
 
   /// §5.1.6.5.1 "Packet Receive Filtering".
-  private func setReceiveMode(_ command: UInt8, _ data: [UInt8], _ features: VirtioFeatures) -> Bool {
+  private func setReceiveMode(_ command: UInt8, _ data: [UInt8], _ features: VirtioFeatures) -> Bool
+  {
     guard data.count >= 1, data[0] <= 1, command <= 5,
       command <= 1 || features.contains(.controlReceiveExtra)
     else { return false }

@@ -7,7 +7,11 @@ import Work
 // VIRTIO 1.3 §5.1.6 "Device Operation": each frame has a header that says what of it is left to be finished.
 
 extension VirtioNetwork {
-  static let headerLength = 12
+  /// A legacy driver without mergeable buffers has no place for their number: §5.1.6.1.
+  private static func headerLength(_ features: VirtioFeatures) -> Int {
+    features.isDisjoint(with: [.version1, .mergeableBuffers]) ? 10 : 12
+  }
+
   /// Frames that go from or to a port at once.
   static let batch = 16
   private static let ethernetHeader = 14
@@ -57,6 +61,7 @@ extension VirtioNetwork {
     _ ranges: [GPARange], _ dma: DMA, _ features: VirtioFeatures
   ) -> Frame? {
     let count = ranges.byteCount
+    let headerLength = headerLength(features)
     guard count >= UInt64(headerLength + ethernetHeader),
       count <= UInt64(headerLength + Frame.maximumLength),
       let all = try? dma.bytes(of: ranges, count: Int(count))
@@ -130,7 +135,8 @@ extension VirtioNetwork {
   /// Puts a frame into as many buffers as it takes. `false`: there are not enough now.
   private func put(_ frame: Frame, _ queue: VirtQueue, _ state: State) -> Bool {
     let mergeable = state.features.contains(.mergeableBuffers)
-    let total = Self.headerLength + frame.bytes.count
+    let headerLength = Self.headerLength(state.features)
+    let total = headerLength + frame.bytes.count
     var taken: [(tag: RequestTag, room: Int)] = []
     var room = 0
     while room < total {
@@ -139,7 +145,7 @@ extension VirtioNetwork {
         return false
       }
       let bytes = Int(min(chain.writable.byteCount, UInt64(total)))
-      guard chain.readable.isEmpty, !taken.isEmpty || bytes >= Self.headerLength else {
+      guard chain.readable.isEmpty, !taken.isEmpty || bytes >= headerLength else {
         queue.refuse(chain, "a buffer for frames that holds no header, or is to be read")
         for (tag, _) in taken { queue.complete(tag, written: 0) }
         return false
@@ -154,7 +160,8 @@ extension VirtioNetwork {
       taken.append((tag, bytes))
       room += bytes
     }
-    let bytes = header(of: frame, buffers: taken.count, state) + frame.bytes
+    let bytes = Array(
+      header(of: frame, buffers: taken.count, state).prefix(headerLength) + frame.bytes)
     var place = 0
     var written: [(tag: RequestTag, written: Int)] = []
     for (tag, room) in taken {

@@ -31,7 +31,8 @@ package final class VirtioNetwork {
     ports: [any NetworkPort], address: [UInt8], queueSize: UInt16 = 256, loop: any Loop
   ) {
     precondition(address.count == 6, "a MAC address has six bytes")
-    precondition(!ports.isEmpty && ports.count <= 64, "a network device has 1 to 64 pairs of queues")
+    precondition(
+      !ports.isEmpty && ports.count <= 64, "a network device has 1 to 64 pairs of queues")
     self.ports = ports
     self.address = address
     self.loop = loop
