@@ -2,6 +2,7 @@ import Board
 import Inspection
 import Kit
 import Memory
+import PCI
 import Testing
 import Work
 
@@ -21,30 +22,67 @@ struct Dialect: Sendable, CustomTestStringConvertible {
   ]
 }
 
-/// A device behind MMIO registers on a board of test instruments, and a driver for it.
+/// What carries a device.
+enum Carrier: Sendable, CaseIterable { case mmio, pci }
+
+/// A device behind its registers on a board of test instruments, and a driver for it.
 final class Bench<Device: VirtioDevice> {
   let memory: GuestMemory
   let loop = ManualLoop()
   let pins = RecordingController()
+  let messages = RecordingMSITarget()
   let bus = IOBus(wideAccess: .refuse)
+  let ports = IOBus(wideAccess: .split)
   let device: Device
-  let transport: VirtioMMIO
-  let registers: GuestMMIO
+  let function: VirtioFunction
   let driver: GuestDriver
+  // One of the two.
+  private(set) var transport: VirtioMMIO!
+  private(set) var pci: VirtioPCI!
+  /// The registers of MMIO.
+  private(set) var registers: GuestMMIO!
+  private(set) var guestPCI: GuestPCI!
+  private let component: any Component
+  private let root: PCIRoot
 
   static var memorySize: UInt64 { 16 << 20 }
 
   /// - Parameter rings: features for the queues besides the usual, such as order of return.
-  init(_ make: (ManualLoop) -> Device, rings: VirtioFeatures = []) {
+  init(
+    _ make: (ManualLoop) -> Device, rings: VirtioFeatures = [], over carrier: Carrier = .mmio,
+    isTransitional: Bool = false
+  ) {
     memory = try! GuestMemory([.init(start: GPA(0), count: Self.memorySize)])
     device = make(loop)
-    transport = VirtioMMIO(
-      device, interrupt: InterruptLine(to: pins, pin: 5), dma: DMA(memory), loop: loop,
-      offering: .rings.union(rings))
-    bus.map(transport, at: 0x1000..<0x1200)
-    registers = GuestMMIO(bus, at: 0x1000)
-    driver = GuestDriver(registers, memory: memory)
-    transport.start()
+    root = PCIRoot(ports: ports, registers: bus, messages: messages, interrupts: pins)
+    let features = VirtioFeatures.rings.union(rings)
+    switch carrier {
+    case .mmio:
+      let transport = VirtioMMIO(
+        device, interrupt: InterruptLine(to: pins, pin: 5), dma: DMA(memory), loop: loop,
+        offering: features)
+      bus.map(transport, at: 0x1000..<0x1200)
+      registers = GuestMMIO(bus, at: 0x1000)
+      function = transport.function
+      component = transport
+      self.transport = transport
+      driver = GuestDriver(registers, memory: memory)
+    case .pci:
+      let pci = VirtioPCI(
+        device, memory: memory, express: .endpoint, isTransitional: isTransitional, loop: loop,
+        offering: features)
+      let space = pci.configuration
+      root.bus.plug(space, device: 1)
+      guestPCI = GuestPCI(
+        bus: bus, base: 0x8_0000_0000, bar: isTransitional ? 1 : 0,
+        read: { space.readConfiguration($0) },
+        write: { space.writeConfiguration($0, mask: .max, $1) })
+      function = pci.function
+      component = pci
+      self.pci = pci
+      driver = GuestDriver(guestPCI, memory: memory)
+    }
+    component.start()
     loop.run()
   }
 
@@ -53,21 +91,33 @@ final class Bench<Device: VirtioDevice> {
     _ dialect: UInt64 = 0, device: UInt64 = .max, queueSize: UInt16 = .max, count: Int = .max
   ) -> Bool {
     let rings = GuestDriver.indirect | GuestDriver.version1 | GuestDriver.ringReset | dialect
-    let own: UInt64 = device & ~(0xff_ffff_ffff &- 0xff_ffff) & ~GuestDriver.ringReset
+    let own: UInt64 = device & ~0xff_ff00_0000 & ~GuestDriver.ringReset
     guard driver.negotiate(rings | own) else { return false }
     driver.begin(queueSize: queueSize, count: count)
     loop.run()
     return true
   }
 
-  var interrupted: Bool { pins.level(5) }
+  var interrupted: Bool { pins.changes.last?.asserted ?? false }
 
   /// Comes to rest, as the machine does.
   func stop() -> Bool {
     let rest = Barrier()
-    transport.stop(rest)
+    component.stop(rest)
     loop.run()
     return rest.isReached
+  }
+
+  func start() {
+    component.start()
+    loop.run()
+  }
+
+  /// Resets the device, and waits; whether the device says that it is done.
+  func reset() -> Bool {
+    driver.transport.status = 0
+    loop.run()
+    return driver.transport.status == 0
   }
 }
 

@@ -93,7 +93,7 @@ private struct Exchange {
       answered += queue.takeAll().count
       #expect(queue.inFlight == 0)
       #expect(answered > 20)
-      #expect(bench.transport.function.signals.registers.withLock { $0.queues[0].fault } == nil)
+      #expect(bench.function.signals.registers.withLock { $0.queues[0].fault } == nil)
     }
   }
 

@@ -23,7 +23,7 @@ import Work
   // §2.1.1, §3.1.1
   @Test func `status bits come in their order and go only with a reset`() {
     let bench = Bench { Echo($0) }
-    let registers = bench.registers
+    let registers: GuestMMIO = bench.registers
     for early: UInt8 in [2, 4, 8, 0x40] {
       registers.status = early
       #expect(registers.status == 0)

@@ -39,6 +39,9 @@ package final class MSIX {
     BAR.Block(at: offset..<offset + size, device: self)
   }
 
+  /// Whether the guest has turned it on.
+  package var isEnabled: Bool { state.withLock { $0.isEnabled } }
+
   /// Sends a vector's message, now or as soon as it may go. From any thread. A vector that there is not
   /// is sent to nobody.
   package func signal(_ vector: Int) {

@@ -39,6 +39,8 @@ struct PackedRing {
   private var taken: UInt16 = 0
   /// Descriptors given back since the driver was last thought of.
   private var unannounced: UInt16 = 0
+  /// The flags of the first descriptor given back that the driver has not been shown, and their place.
+  private var hidden: (place: UInt64, flags: DescriptorFlags)?
   private var isQuiet = false
 
   init(
@@ -104,21 +106,32 @@ struct PackedRing {
 
   // MARK: Giving back
 
-  /// Writes one used descriptor for the whole chain: §2.8.8 "Next Flag: Descriptor Chaining", and further on.
+  /// Gives back a chain, by one used descriptor: §2.8.21. The driver sees it with the next `reveal`.
+  ///
+  /// Of several the first is what the driver looks at, so its flags are written last: §2.8.9 "Multi-buffer requests".
   mutating func publish(
     _ id: UInt16, _ ringDescriptors: UInt16, _ written: UInt32, _ dma: DMA
   ) throws(QueueFault) {
     let place = address(of: used.index)
     var flags: DescriptorFlags = used.wrap ? [.available, .used] : []
     if written > 0 { flags.insert(.write) }
-    // Length and ID in front of the flags, which stay as the driver left them until the next store.
+    // Length and ID lie before the flags, which stay as they were until the next store.
     let old = try dma.word(at: place + 14)
-    try dma.setLong(
-      UInt64(old) << 48 | UInt64(id) << 32 | UInt64(written), at: place + 8)
-    try dma.setWord(flags.rawValue, at: place + 14)
+    try dma.setLong(UInt64(old) << 48 | UInt64(id) << 32 | UInt64(written), at: place + 8)
+    if hidden == nil {
+      hidden = (place + 14, flags)
+    } else {
+      try dma.setWord(flags.rawValue, at: place + 14)
+    }
     used.advance(by: ringDescriptors, in: size)
     taken -= ringDescriptors
     unannounced = unannounced &+ ringDescriptors
+  }
+
+  mutating func reveal(_ dma: DMA) throws(QueueFault) {
+    guard let (place, flags) = hidden else { return }
+    hidden = nil
+    try dma.setWord(flags.rawValue, at: place)
   }
 
   /// Whether the driver wants to hear of what was published. §2.8.10.

@@ -81,12 +81,15 @@ struct SplitRing {
 
   // MARK: Giving back
 
+  /// Gives back a chain; the driver sees it with the next `reveal`.
   mutating func publish(_ id: UInt16, _ written: UInt32, _ dma: DMA) throws(QueueFault) {
     try dma.setLong(
       UInt64(written) << 32 | UInt64(id), at: used + 4 + 8 * UInt64(nextUsed & (size - 1)))
     nextUsed &+= 1
-    try dma.setWord(nextUsed, at: used + 2)
   }
+
+  /// Shows the driver all that was given back, at once.
+  mutating func reveal(_ dma: DMA) throws(QueueFault) { try dma.setWord(nextUsed, at: used + 2) }
 
   /// Whether the driver wants to hear of what was published. §2.7.7 "Used Buffer Notification Suppression".
   mutating func wantsSignal(_ dma: DMA) throws(QueueFault) -> Bool {

@@ -18,6 +18,8 @@ package final class VirtQueue {
 
   private var ring: Ring?
   private var isStopping = false
+  /// The life of the device that the ring belongs to.
+  private var life: UInt32 = 0
   private var generation: UInt32 = 0
   /// Chains taken and not given back, those from before a reset included.
   package private(set) var inFlight = 0
@@ -134,16 +136,45 @@ extension VirtQueue {
     guard let chain = held[Int(tag.slot)], chain.place.generation == tag.generation else {
       preconditionFailure("a request was completed twice")
     }
-    held[Int(tag.slot)] = nil
-    freeSlots.append(tag.slot)
+    release(tag)
     finish(chain.place, written)
     if !isServing { signal() }
+  }
+
+  /// Gives back several chains that belong together, taken one after the other: the driver sees all or none.
+  package func complete(_ tags: [(tag: RequestTag, written: Int)]) {
+    for (tag, written) in tags {
+      guard let chain = held[Int(tag.slot)] else {
+        preconditionFailure("a request was completed twice")
+      }
+      release(tag)
+      finish(chain.place, written, isLast: false)
+    }
+    reveal()
+    if !isServing { signal() }
+  }
+
+  private func release(_ tag: RequestTag) {
+    held[Int(tag.slot)] = nil
+    freeSlots.append(tag.slot)
+  }
+
+  /// Puts a chain that was held back, as if it had not been taken. Of several the one taken last goes first.
+  package func putBack(_ tag: RequestTag) {
+    guard let chain = held[Int(tag.slot)], chain.place.generation == tag.generation else {
+      preconditionFailure("a request was put back twice")
+    }
+    release(tag)
+    putBack(chain.place)
   }
 
   /// Puts the chain that was taken last back, as if it had not been taken: it is the next one again. Nobody calls the
   /// device for its sake.
   package func putBack(_ chain: consuming DescriptorChain) {
-    let place = chain.close()
+    putBack(chain.close())
+  }
+
+  private func putBack(_ place: ChainPlace) {
     inFlight -= 1
     if place.generation == generation, ring != nil {
       precondition(place.sequence + 1 == sequence, "only the chain taken last can be put back")
@@ -172,7 +203,7 @@ extension VirtQueue {
     return DescriptorChain(readable: chain.readable, writable: chain.writable, place: place)
   }
 
-  private func finish(_ place: ChainPlace, _ written: Int) {
+  private func finish(_ place: ChainPlace, _ written: Int, isLast: Bool = true) {
     inFlight -= 1
     if place.generation != generation {
       dropped &+= 1
@@ -185,11 +216,20 @@ extension VirtQueue {
           order?.finish(place, written)
           while let (place, written) = order?.next() { try ring?.publish(place, written, dma) }
         }
+        if isLast { try ring?.reveal(dma) }
       } catch {
         fail(error)
       }
     }
     leaveIfIdle()
+  }
+
+  private func reveal() {
+    do throws(QueueFault) {
+      try ring?.reveal(dma)
+    } catch {
+      fail(error)
+    }
   }
 
   /// Tells the driver of what was published, if it wants to know.
@@ -203,7 +243,7 @@ extension VirtQueue {
 
   private func fail(_ fault: QueueFault) {
     ring = nil
-    signals.broke(index, fault)
+    signals.broke(index, fault, life: life)
   }
 
   private func leaveIfIdle() {
@@ -218,9 +258,12 @@ extension VirtQueue {
 
 extension VirtQueue {
   /// Begins, or goes on, to take chains. Nothing is in flight.
-  func start(_ layout: QueueLayout, _ features: VirtioFeatures, at progress: QueueProgress) {
+  func start(
+    _ layout: QueueLayout, _ features: VirtioFeatures, at progress: QueueProgress, life: UInt32
+  ) {
     precondition(inFlight == 0, "a queue is started while requests of its last life are in flight")
     generation &+= 1
+    self.life = life
     sequence = 0
     isStopping = false
     let rules = RingRules(
@@ -318,6 +361,12 @@ private enum Ring {
       packed: { (ring) throws(QueueFault) in
         try ring.publish(place.id, place.ringDescriptors, written, dma)
       })
+  }
+
+  mutating func reveal(_ dma: DMA) throws(QueueFault) {
+    try with(
+      split: { (ring) throws(QueueFault) in try ring.reveal(dma) },
+      packed: { (ring) throws(QueueFault) in try ring.reveal(dma) })
   }
 
   mutating func wantsSignal(_ dma: DMA) throws(QueueFault) -> Bool {

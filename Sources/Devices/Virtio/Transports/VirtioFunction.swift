@@ -15,6 +15,8 @@ package final class VirtioFunction: Sendable {
   package let device: any VirtioDevice
   let signals: VirtioSignals
   private let loop: any Loop
+  /// Drivers from before version 1 may come, too.
+  private let takesLegacy: Bool
   private let queues: [LoopBound<VirtQueue>]
   /// One for each queue: rung when the driver has made buffers available.
   package let doorbells: [any Doorbell]
@@ -23,7 +25,7 @@ package final class VirtioFunction: Sendable {
 
   init(
     _ device: any VirtioDevice, offering rings: VirtioFeatures, dma: DMA, loop: any Loop,
-    interrupts: any VirtioInterrupts
+    interrupts: any VirtioInterrupts, takesLegacy: Bool = false
   ) {
     let profile = device.profile
     let signals = VirtioSignals(
@@ -32,6 +34,7 @@ package final class VirtioFunction: Sendable {
     self.device = device
     self.signals = signals
     self.loop = loop
+    self.takesLegacy = takesLegacy
     isStarted = LoopBound(false, on: loop)
     queues = profile.queueSizes.enumerated().map { index, size in
       LoopBound(
@@ -92,14 +95,14 @@ extension VirtioFunction {
   /// Brings the queues to work, if the driver and the machine want it.
   private func activate() {
     let plan = signals.registers.withLock { registers in
-      registers.activate() ? (registers.features, registers.queues) : nil
+      registers.activate() ? (registers.features, registers.queues, registers.life) : nil
     }
-    guard let (features, registers) = plan, !isStarted.with({ $0 }) else { return }
+    guard let (features, registers, life) = plan, !isStarted.with({ $0 }) else { return }
     isStarted.with { $0 = true }
     let queues = allQueues()
     for (queue, register) in zip(queues, registers)
     where register.isEnabled && !register.isResetting && register.fault == nil {
-      queue.start(register.layout, features, at: register.progress)
+      queue.start(register.layout, features, at: register.progress, life: life)
     }
     device.start(queues, features)
     for queue in queues { queue.serve(by: device) }
@@ -128,7 +131,7 @@ extension VirtioFunction {
     guard let (features, register) = plan, !register.isResetting else { return }
     queues[index].with { queue in
       guard !queue.isActive else { return }
-      queue.start(register.layout, features, at: register.progress)
+      queue.start(register.layout, features, at: register.progress, life: life)
       queue.serve(by: device)
     }
   }
@@ -201,7 +204,7 @@ extension VirtioFunction {
     do throws(VirtioRegisters.Contradiction) {
       restored = try VirtioRegisters(
         offered: offered, queueSizes: profile.queueSizes, restoring: saved,
-        accepts: device.accepts)
+        takesLegacy: takesLegacy, accepts: device.accepts)
     } catch {
       throw .refused(part: "virtio device", reason: error.reason)
     }

@@ -106,8 +106,14 @@ extension VirtioRegisters {
     (isDraining ? status.union(.deviceNeedsReset) : status).rawValue
   }
 
-  /// What was agreed on; nothing before FEATURES_OK.
-  var features: VirtioFeatures { status.contains(.featuresOK) ? driverFeatures : [] }
+  /// What was agreed on; nothing before FEATURES_OK, or, with a legacy driver, before DRIVER_OK.
+  var features: VirtioFeatures {
+    status.isDisjoint(with: [.featuresOK, .driverOK]) ? [] : driverFeatures
+  }
+
+  /// What a legacy driver sets; by nothing that came before.
+  mutating func setLegacy(_ features: VirtioFeatures) { driverFeatures = features }
+  mutating func addLegacy(_ bits: VirtioStatus) { status.formUnion(bits) }
 
   /// Bits come in their order, and only a reset takes them away: §2.1.1 "Driver Requirements: Device Status Field".
   mutating func writeStatus(_ value: UInt8, accepts: (VirtioFeatures) -> Bool) -> Errand {
@@ -131,6 +137,10 @@ extension VirtioRegisters {
   private func areAcceptable(_ accepts: (VirtioFeatures) -> Bool) -> Bool {
     driverFeatures.isSubset(of: offered) && driverFeatures.contains(.version1)
       && accepts(driverFeatures)
+  }
+
+  private var isLegacyChoice: Bool {
+    driverFeatures.isSubset(of: legacyOffer) || !status.contains(.driverOK)
   }
 
   var deviceFeatureRegister: UInt32 { Self.word(offered, deviceFeatureSelect) }
@@ -276,7 +286,7 @@ extension VirtioRegisters {
 
   init(
     offered: VirtioFeatures, queueSizes: [UInt16], restoring saved: VirtioFunctionState,
-    accepts: (VirtioFeatures) -> Bool
+    takesLegacy: Bool, accepts: (VirtioFeatures) -> Bool
   ) throws(Contradiction) {
     self.init(offered: offered, queueSizes: queueSizes)
     status = VirtioStatus(rawValue: saved.status)
@@ -291,11 +301,12 @@ extension VirtioRegisters {
     guard status.isSubset(of: .all), interruptStatus.rawValue & ~3 == 0 else {
       throw Contradiction("a register has bits that do not exist")
     }
-    guard !status.contains(.driver) || status.contains(.acknowledge),
+    guard takesLegacy || !status.contains(.driver) || status.contains(.acknowledge),
       !status.contains(.featuresOK) || status.contains(.driver),
-      !status.contains(.driverOK) || status.contains(.featuresOK)
+      !status.contains(.driverOK) || status.contains(.featuresOK) || takesLegacy
     else { throw Contradiction("its status is none that a driver reaches") }
-    guard !status.contains(.featuresOK) || areAcceptable(accepts) else {
+    let isSettled = status.contains(.featuresOK)
+    guard isSettled ? areAcceptable(accepts) : !takesLegacy || isLegacyChoice else {
       throw Contradiction("it has features that this device does not offer")
     }
     guard saved.queues.count == queues.count else {
@@ -305,7 +316,7 @@ extension VirtioRegisters {
       guard queue.size > 0, queue.size <= queues[index].maximumSize else {
         throw Contradiction("a queue has a size that this device does not offer")
       }
-      guard !queue.isEnabled || status.contains(.featuresOK) else {
+      guard !queue.isEnabled || isSettled || takesLegacy else {
         throw Contradiction("a queue is enabled without features")
       }
       queues[index].size = queue.size

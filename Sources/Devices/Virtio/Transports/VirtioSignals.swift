@@ -32,9 +32,10 @@ package final class VirtioSignals: Sendable {
     }
   }
 
-  /// The driver broke a rule on a queue.
-  func broke(_ queue: Int, _ fault: QueueFault) {
+  /// The driver broke a rule on a queue, in that life of the device.
+  func broke(_ queue: Int, _ fault: QueueFault, life: UInt32) {
     registers.withLock { registers in
+      guard life == registers.life else { return }
       registers.broke(queue, fault)
       raise(.configuration, registers.configurationVector, &registers)
     }
