@@ -37,4 +37,18 @@ struct PCAddressMapTests {
     #expect(memoryMap(map).last == "100000000-24fffffff 1")
     #expect(map.acpiTables == 0xafff_0000..<0xb000_0000)
   }
+
+  @Test func `the 64-bit window lies above RAM, and below 512 GiB as long as there is room`() {
+    for (gibibytes, start, end) in [
+      (1, 0x10_0000_0000, 0x80_0000_0000), (62, 0x10_0000_0000, 0x80_0000_0000),
+      (63, 0x20_0000_0000, 0x80_0000_0000), (382, 0x60_0000_0000, 0x80_0000_0000),
+      (400, 0x70_0000_0000, 0x100_0000_0000), (511, 0x80_0000_0000, 0x100_0000_0000),
+    ] as [(UInt64, UInt64, UInt64)] {
+      let map = PCAddressMap(memory: gibibytes << 30)
+      #expect(map.pciHighMemory == start..<end)
+      #expect(map.highMemory.upperBound <= map.pciHighMemory.lowerBound)
+    }
+    let wide = PCAddressMap(memory: PCAddressMap.maximumMemory, addressBits: 46)
+    #expect(wide.pciHighMemory.upperBound == 1 << 46)
+  }
 }

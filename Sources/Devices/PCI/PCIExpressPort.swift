@@ -306,6 +306,8 @@ extension PCIExpressPort: PCIBridge {
     return first..<last + 1
   }
 
+  package var isHotPlugSlot: Bool { express.slot?.isHotPluggable ?? false }
+
   package var isMaster: Bool { configuration.busMaster.isOpen }
 
   package func forwards(_ range: Range<UInt64>, isMemory: Bool) -> Bool {

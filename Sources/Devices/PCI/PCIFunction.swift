@@ -32,6 +32,8 @@ package protocol PCIBridge: AnyObject, Sendable {
   var buses: Range<UInt16> { get }
   /// Whether requests of functions behind it pass: its own Bus Master Enable.
   var isMaster: Bool { get }
+  /// Whether functions behind it may come and go.
+  var isHotPlugSlot: Bool { get }
   /// Whether it passes accesses to that whole range on to its secondary bus.
   func forwards(_ range: Range<UInt64>, isMemory: Bool) -> Bool
 }

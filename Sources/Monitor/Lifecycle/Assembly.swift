@@ -118,6 +118,7 @@ extension Assembly {
   /// Fills memory and sets the processors for the first instruction after power-on or reset.
   package func load(powerOn: [X86.State]) async throws {
     guard let image else { return }
+    if shape.romSize == 0 { try pc.assignPCIResources(shape.map) }
     try image.load(into: memory)
     try await Self.setStates(image.states(powerOn: powerOn), of: processors)
   }

@@ -2,7 +2,7 @@ import ACPI
 package import Board
 package import Chipset
 package import Execution
-import PCI
+package import PCI
 package import Streams
 
 /// A PC of the ISA and PCI kind, without a screen. Read it as a parts list; parts power on in this order.
@@ -13,6 +13,8 @@ package struct PC: Sendable {
   package let parts: [Part]
   package let powerManagement: ACPIPowerManagement
   package let clock: RTCMC146818
+  /// Functions are plugged in here, before the machine starts.
+  package let pci: PCIRoot
 
   /// What stands behind the parts that speak to the outside.
   package struct Backends: Sendable {
@@ -95,12 +97,12 @@ package struct PC: Sendable {
     }
 
     // PCI, with the reset control register beneath its address port; INTx reaches the I/O APIC alone.
-    let root = PCIRoot(
+    pci = PCIRoot(
       ports: ports, registers: board.registers, messages: interrupts, interrupts: ioAPIC)
     let bridge = ConfigurationSpace.hostBridge()
-    root.bus.plug(bridge, device: 0)
+    pci.bus.plug(bridge, device: 0)
     let resetControl = ResetControl(control: control)
-    let host = PCIHost(root: root, beneath: [0xcf9: resetControl])
+    let host = PCIHost(root: pci, beneath: [0xcf9: resetControl])
     ports.map(host, at: PCIHost.ports, region: PCIHost.Block.ports.rawValue)
     board.registers.map(
       host, at: PCAddressMap.pciConfiguration, region: PCIHost.Block.memory.rawValue)
@@ -137,6 +139,15 @@ package struct PC: Sendable {
         Part("pci", host), Part("pci-host-bridge", bridge), Part("reset-control", resetControl),
         Part("keyboard", keyboard), Part("port92", fastA20),
       ] + debugging + (try Self.plug(backends.devices, into: root, on: board))
+  }
+
+  /// Gives PCI devices their buses and addresses: after power-on and reset, where no firmware does it.
+  package func assignPCIResources(_ map: PCAddressMap) throws(PCIResourceError) {
+    let memory =
+      UInt64(PCAddressMap.pciMemory.lowerBound)..<UInt64(PCAddressMap.pciMemory.upperBound) + 1
+    try PCIResources(
+      memory: memory, highMemory: map.pciHighMemory, ports: PCAddressMap.pciPorts
+    ).assign(pci)
   }
 
   /// The I/O APIC's ID follows those of the processors, as MP 1.4 §3.6.6 asks; its register has four bits.

@@ -1,8 +1,9 @@
 package import LinuxBoot
 package import Memory
 
-/// Where everything lies in a PC's physical address space. The map follows from the amount of RAM and
-/// the size of the ROM alone, so that the same machine always has the same map.
+/// Where everything lies in a PC's physical address space. The map follows from the amount of RAM, the
+/// size of the ROM and the processor's address bits alone, so that the same machine always has the same
+/// map.
 ///
 ///     0000_0000  RAM, 640 KiB
 ///     000e_0000  ROM, 128 KiB: tables for the guest, or the end of the firmware
@@ -12,17 +13,22 @@ package import Memory
 ///     fec0_0000  I/O APIC, HPET (fed0_0000), virtio (fed1_0000), local APICs (fee0_0000)
 ///     ff00_0000  ROM, up to 16 MiB, ends at 4 GiB
 ///   1_0000_0000  the rest of the RAM
-///  80_0000_0000  PCI memory, 64-bit
+///                PCI memory, 64-bit: from the next multiple of 64 GiB to 512 GiB; if fewer than 128 GiB
+///                are left there, to the end of what the processor can address
 package struct PCAddressMap: Sendable, Equatable {
   package let memory: UInt64
   /// The bytes of firmware below 4 GiB; zero without firmware.
   package let romSize: UInt64
+  /// The bits of the physical addresses that the processor announces.
+  package let addressBits: UInt32
 
-  /// - Parameter memory: a multiple of the page size, of at least 1 MiB + the table area, and such that
-  ///   it ends below `pciHighMemory`.
-  package init(memory: UInt64, romSize: UInt64 = 0) {
+  /// - Parameters:
+  ///   - memory: a multiple of the page size, from `minimumMemory` to `maximumMemory`.
+  ///   - addressBits: 40 or more.
+  package init(memory: UInt64, romSize: UInt64 = 0, addressBits: UInt32 = 40) {
     self.memory = memory
     self.romSize = romSize
+    self.addressBits = addressBits
   }
 
   package static let baseMemoryEnd: UInt64 = 0xa_0000
@@ -40,14 +46,15 @@ package struct PCAddressMap: Sendable, Equatable {
   }
   package static let localAPIC: Range<UInt64> = 0xfee0_0000..<0xfee0_1000
   package static let fourGiB: UInt64 = 0x1_0000_0000
-  package static let pciHighMemory: ClosedRange<UInt64> = 0x80_0000_0000...0xff_ffff_ffff
+  /// The ports that PCI devices are given; those below are the ISA bus' and the board's.
+  package static let pciPorts: Range<UInt64> = 0x1000..<0x1_0000
 
   /// What the guest is told about the extended BIOS data area, which no BIOS of ours uses.
   private static let extendedDataArea: Range<UInt64> = 0x9_fc00..<0xa_0000
   private static let acpiTableSize: UInt64 = 0x1_0000
 
   package static let minimumMemory: UInt64 = 8 << 20
-  package static let maximumMemory: UInt64 = pciHighMemory.lowerBound - (1 << 30)
+  package static let maximumMemory: UInt64 = (512 - 1) << 30
 
   /// RAM below 4 GiB: up to here.
   package var lowMemoryEnd: UInt64 { min(memory, Self.lowMemoryLimit) }
@@ -55,6 +62,16 @@ package struct PCAddressMap: Sendable, Equatable {
   /// RAM above 4 GiB; empty if it all fits below.
   package var highMemory: Range<UInt64> {
     Self.fourGiB..<Self.fourGiB + (memory - lowMemoryEnd)
+  }
+
+  /// PCI memory of 64 bits, above all RAM.
+  ///
+  /// Many hosts have 39 address bits, whatever the guest's processor announces, and an access beyond them
+  /// never arrives. So the window ends there, if enough is left below. Devices fill it from its start.
+  package var pciHighMemory: Range<UInt64> {
+    let granularity: UInt64 = 64 << 30, enough: UInt64 = 128 << 30, common: UInt64 = 1 << 39
+    let start = (highMemory.upperBound + granularity - 1) / granularity * granularity
+    return start..<(start + enough <= common ? common : 1 << UInt64(addressBits))
   }
 
   /// Where the ACPI tables are put.

@@ -60,7 +60,8 @@ package struct PCFirmware: Sendable {
       ],
       pci: .init(
         configurationBase: UInt32(PCAddressMap.pciConfiguration.lowerBound),
-        memoryWindow: PCAddressMap.pciMemory, highMemoryWindow: PCAddressMap.pciHighMemory),
+        memoryWindow: PCAddressMap.pciMemory,
+        highMemoryWindow: map.pciHighMemory.lowerBound...map.pciHighMemory.upperBound - 1),
       powerManagement: .init(
         event: PC.Port.powerManagementEvent, control: PC.Port.powerManagementControl,
         timer: PC.Port.powerManagementTimer,

@@ -60,7 +60,10 @@ package struct PCShape: Codable, Sendable, Equatable {
     return devices?.problem
   }
 
-  package var map: PCAddressMap { PCAddressMap(memory: memory, romSize: romSize) }
+  package var map: PCAddressMap {
+    PCAddressMap(
+      memory: memory, romSize: romSize, addressBits: processorModel.physicalAddressBits)
+  }
 
   package var processorModel: X86.CPUModel {
     var processor = X86.CPUModel.all.first { $0.name == model } ?? .x86_64v2
