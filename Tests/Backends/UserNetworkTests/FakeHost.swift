@@ -33,6 +33,16 @@ final class FakeHost: HostNetwork {
   var datagrams: [FakeDatagrams] { state.withLock { $0.datagrams } }
   var listeners: [FakeListener] { state.withLock { $0.listeners } }
 
+  /// Lets go of what the network has closed.
+  func forgetClosed() {
+    state.withLock { state in
+      state.connections.removeAll { $0.isClosed }
+      state.datagrams.removeAll { $0.isClosed }
+    }
+    for connection in connections { connection.forget() }
+    for socket in datagrams { socket.forget() }
+  }
+
   func forgetConnections() { state.withLock { $0.connections = [] } }
 
   func tell(_ token: UInt64, _ readiness: Readiness) {
@@ -124,6 +134,8 @@ final class FakeConnection: HostConnection, @unchecked Sendable {
   // The test's end.
 
   func connect() { host.tell(token, .writable) }
+
+  func forget() { received = [] }
 
   func fail(_ failure: SocketFailure) {
     error = failure
@@ -235,6 +247,8 @@ final class FakeDatagrams: HostDatagrams, @unchecked Sendable {
     self.token = token
     self.remote = remote
   }
+
+  func forget() { sent = [] }
 
   func answer(_ bytes: [UInt8], from: Endpoint? = nil) {
     incoming.append((bytes, from ?? remote))
