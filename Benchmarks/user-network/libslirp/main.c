@@ -174,10 +174,10 @@ int main(int argc, char **argv) {
         }
         if (sent >= total && acknowledged == sent_next) break;
       } else {
-        if (owes) transmit(0x10, 0);
+        // Each may bring the next data at once.
+        while (owes) owes = 0, transmit(0x10, 0);
         if (received >= total) break;
       }
-      owes = 0;
     }
     uint32_t timeout = 1000;
     fd_count = 0;

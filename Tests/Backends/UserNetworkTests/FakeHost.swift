@@ -207,16 +207,14 @@ final class FakeConnection: HostConnection, @unchecked Sendable {
     return Array(offered[offeredHead..<offeredHead + number])
   }
 
-  func receive(upTo count: Int, behind prefix: Int, into bytes: inout [UInt8]) -> Transfer {
-    guard let part = take(count) else { return ending ?? .blocked }
-    bytes = [UInt8](repeating: 0, count: prefix) + part
-    return .moved(part.count)
-  }
-
-  func receive(upTo count: Int, over bytes: inout [UInt8]) -> Transfer {
-    guard let part = take(count) else { return ending ?? .blocked }
-    bytes.replaceSubrange(0..<part.count, with: part)
-    return .moved(part.count)
+  func receive(
+    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+  ) -> Transfer {
+    guard let all = take(count) else { return ending ?? .blocked }
+    pieces = stride(from: 0, to: all.count, by: size).map { from in
+      [UInt8](repeating: 0, count: prefix) + all[from..<min(from + size, all.count)]
+    }
+    return .moved(all.count)
   }
 
   func finishSending() { sawEnd = true }
