@@ -182,6 +182,11 @@ let package = Package(
       ],
       path: "Sources/Commands/roost", swiftSettings: common),
 
+    // Benchmarks/user-network: `PART=UserNetworkBenchmark swift build -c release`.
+    .executableTarget(
+      name: "UserNetworkBenchmark", dependencies: ["UserNetwork", "Networks", "HostOS", "Work"],
+      path: "Benchmarks/user-network/roost", swiftSettings: common),
+
     // Tests: the same tree.
     .target(
       name: "Kit",

@@ -42,8 +42,8 @@ final class NetworkStack {
   var useOrder = UseOrder()
   /// Memory that streams hold.
   var held = 0
-  /// What segments are read into that are cut here.
-  var scratch: [UInt8] = []
+  /// What the host was last read into.
+  var pieces: [[UInt8]] = []
 
   init(
     plan: UserNetworkPlan, limits: UserNetworkLimits, host: any HostNetwork, clock: any VMClock,

@@ -100,27 +100,48 @@ extension InternetSocket {
     return transfer
   }
 
-  /// Receives up to `count` bytes of a stream into a new array, behind `prefix` bytes of zero.
+  /// Receives up to `count` bytes of a stream, each `size` of them into a new array behind `prefix` bytes of zero: one
+  /// system call, one copy. As many arrays are left in `pieces` as were needed.
   package func receive(
-    upTo count: Int, behind prefix: Int, into bytes: inout [UInt8]
+    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
   ) -> Transfer {
+    let number = min((count + size - 1) / size, Self.pieceLimit)
+    pieces = [[UInt8]](repeating: [], count: number)
     var transfer = Transfer.blocked
-    bytes = [UInt8](unsafeUninitializedCapacity: prefix + count) { buffer, filled in
-      buffer[..<prefix].initialize(repeating: 0)
-      let result = recv(handle, buffer.baseAddress! + prefix, count, 0)
-      transfer = Transfer(result)
-      filled = prefix + max(0, result)
+    withUnsafeTemporaryAllocation(of: iovec.self, capacity: number) { vectors in
+      let filled = fill(&pieces, 0, count, size, prefix, vectors, &transfer)
+      pieces.removeLast(number - (filled + size - 1) / size)
     }
     return transfer
   }
 
-  /// Receives up to `count` bytes of a stream over the first ones of `bytes`.
-  package func receive(upTo count: Int, over bytes: inout [UInt8]) -> Transfer {
-    bytes.withUnsafeMutableBytes { buffer in
-      Transfer(recv(handle, buffer.baseAddress, min(count, buffer.count), 0))
+  private static let pieceLimit = 64
+
+  /// Makes the array at `index`, inside of that all behind it, and innermost has the host fill them. Answers how many
+  /// bytes came in all.
+  private func fill(
+    _ pieces: inout [[UInt8]], _ index: Int, _ left: Int, _ size: Int, _ prefix: Int,
+    _ vectors: UnsafeMutableBufferPointer<iovec>, _ transfer: inout Transfer
+  ) -> Int {
+    guard index < vectors.count else {
+      let result = readv(handle, vectors.baseAddress, Int32(vectors.count))
+      transfer = Transfer(result)
+      return max(0, result)
     }
+    var total = 0
+    let part = min(size, left)
+    pieces[index] = [UInt8](unsafeUninitializedCapacity: prefix + part) { buffer, filled in
+      buffer[..<prefix].initialize(repeating: 0)
+      vectors[index] = iovec(iov_base: buffer.baseAddress! + prefix, iov_len: part)
+      total = fill(&pieces, index + 1, left - part, size, prefix, vectors, &transfer)
+      filled = prefix + min(part, max(0, total - index * size))
+    }
+    return total
   }
 
-  /// Lets the process have as many handles as the host allows.
-  package static func raiseHandleLimit() { roost_raise_handle_limit() }
+  /// Lets the process have as many handles as the host allows, and keep the memory of frames between them.
+  package static func prepareProcess() {
+    roost_raise_handle_limit()
+    roost_keep_freed_memory()
+  }
 }

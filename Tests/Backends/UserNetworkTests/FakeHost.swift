@@ -33,6 +33,16 @@ final class FakeHost: HostNetwork {
   var datagrams: [FakeDatagrams] { state.withLock { $0.datagrams } }
   var listeners: [FakeListener] { state.withLock { $0.listeners } }
 
+  /// Lets go of what the network has closed.
+  func forgetClosed() {
+    state.withLock { state in
+      state.connections.removeAll { $0.isClosed }
+      state.datagrams.removeAll { $0.isClosed }
+    }
+    for connection in connections { connection.forget() }
+    for socket in datagrams { socket.forget() }
+  }
+
   func forgetConnections() { state.withLock { $0.connections = [] } }
 
   func tell(_ token: UInt64, _ readiness: Readiness) {
@@ -125,6 +135,8 @@ final class FakeConnection: HostConnection, @unchecked Sendable {
 
   func connect() { host.tell(token, .writable) }
 
+  func forget() { received = [] }
+
   func fail(_ failure: SocketFailure) {
     error = failure
     host.tell(token, [.writable, .ended])
@@ -195,16 +207,14 @@ final class FakeConnection: HostConnection, @unchecked Sendable {
     return Array(offered[offeredHead..<offeredHead + number])
   }
 
-  func receive(upTo count: Int, behind prefix: Int, into bytes: inout [UInt8]) -> Transfer {
-    guard let part = take(count) else { return ending ?? .blocked }
-    bytes = [UInt8](repeating: 0, count: prefix) + part
-    return .moved(part.count)
-  }
-
-  func receive(upTo count: Int, over bytes: inout [UInt8]) -> Transfer {
-    guard let part = take(count) else { return ending ?? .blocked }
-    bytes.replaceSubrange(0..<part.count, with: part)
-    return .moved(part.count)
+  func receive(
+    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+  ) -> Transfer {
+    guard let all = take(count) else { return ending ?? .blocked }
+    pieces = stride(from: 0, to: all.count, by: size).map { from in
+      [UInt8](repeating: 0, count: prefix) + all[from..<min(from + size, all.count)]
+    }
+    return .moved(all.count)
   }
 
   func finishSending() { sawEnd = true }
@@ -235,6 +245,8 @@ final class FakeDatagrams: HostDatagrams, @unchecked Sendable {
     self.token = token
     self.remote = remote
   }
+
+  func forget() { sent = [] }
 
   func answer(_ bytes: [UInt8], from: Endpoint? = nil) {
     incoming.append((bytes, from ?? remote))

@@ -20,7 +20,9 @@ final class GuestTCP {
   }
 
   let local: Endpoint
-  let remote: Endpoint
+  private(set) var remote: Endpoint
+  /// The other end's port is the first that calls.
+  var answersAnyPort = false
   let options: Options
   private(set) var state = State.closed
   private(set) var outgoing: [Frame] = []
@@ -201,6 +203,7 @@ final class GuestTCP {
     case .closed:
       // The test's guest listens.
       guard flags & Flag.syn != 0 else { return }
+      if answersAnyPort { remote.port = read.sourcePort }
       begin(read)
       state = .synReceived
       return sendSYN(Flag.syn | Flag.ack, now)

@@ -44,8 +44,23 @@ import UserNetwork
     ]
   }
 
+  /// ROOST_NET_STREAM_BYTES=1073741824: one long stream each way, with loss, reordering and duplication.
+  @Test(.enabled(if: HostileTests.count("ROOST_NET_STREAM_BYTES", 0) > 0))
+  func `a long stream through a bad cable arrives whole`() {
+    var options = GuestTCP.Options()
+    options.window = 128 << 10
+    var test = Case(name: "long", loss: 0.01, reordering: 0.01, duplication: 0.01)
+    test.options = options
+    test.size = HostileTests.count("ROOST_NET_STREAM_BYTES", 0)
+    transfer(test)
+  }
+
   @Test(arguments: cases)
   func `a stream arrives whole, both ways, and both ends are told`(_ test: Case) {
+    transfer(test)
+  }
+
+  private func transfer(_ test: Case) {
     let wire = Wire(
       loss: test.loss, reordering: test.reordering, duplication: test.duplication, seed: 7)
     let transfer = TransferBench(Bench(offloads: test.offloads), wire)
@@ -58,18 +73,18 @@ import UserNetwork
     let up = PatternCheck()
     guest.onReceive = down.take
     guest.connect(now: transfer.now)
-    #expect(transfer.run { guest.state == .established })
+    #expect(transfer.run(turns: 100_000_000) { guest.state == .established })
     let host = transfer.bench.host.connections[0]
     host.keepsReceived = false
     host.onReceive = { bytes, range in up.take(bytes[range]) }
     guest.send(total: test.size, finishing: true, Pattern.bytes, now: transfer.now)
     host.offer(total: test.size, Pattern.bytes)
-    #expect(transfer.run { host.sawEnd && guest.received == test.size })
+    #expect(transfer.run(turns: 100_000_000) { host.sawEnd && guest.received == test.size })
     host.end()
-    #expect(transfer.run { guest.sawEnd && guest.endIsAcknowledged })
+    #expect(transfer.run(turns: 100_000_000) { guest.sawEnd && guest.endIsAcknowledged })
     #expect(down.isRight && down.count == test.size)
     #expect(up.isRight && up.count == test.size)
-    #expect(transfer.run { transfer.bench.network.statistics.streams == 0 })
+    #expect(transfer.run(turns: 100_000_000) { transfer.bench.network.statistics.streams == 0 })
     #expect(host.isClosed && !host.isAborted)
     let statistics = transfer.bench.network.statistics
     #expect((statistics.retransmissions > 0) == (test.loss > 0))

@@ -29,10 +29,10 @@ package protocol HostConnection: AnyObject {
   /// Why connecting failed; `nil`: it did not.
   func takeError() -> SocketFailure?
   func send(_ bytes: [UInt8], _ range: Range<Int>) -> Transfer
-  /// Receives up to `count` bytes into a new array, behind `prefix` bytes of zero.
-  func receive(upTo count: Int, behind prefix: Int, into bytes: inout [UInt8]) -> Transfer
-  /// Receives up to `count` bytes over the first ones of `bytes`.
-  func receive(upTo count: Int, over bytes: inout [UInt8]) -> Transfer
+  /// Receives up to `count` bytes, each `size` of them into a new array behind `prefix` bytes of zero.
+  func receive(
+    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+  ) -> Transfer
   func finishSending()
   func close()
   /// Closes with a reset.

@@ -7,10 +7,11 @@ package final class HostSockets: HostNetwork {
   private let loop: EventLoop
   private let set = Mutex<SocketSet?>(nil)
 
-  /// Asks the host for as many handles as it allows: each flow has one.
+  /// Asks the host for as many handles as the process may have, since each flow has one; and has the process keep freed
+  /// memory, of which frames come and go by the megabyte.
   package init(loop: EventLoop) {
     self.loop = loop
-    InternetSocket.raiseHandleLimit()
+    InternetSocket.prepareProcess()
   }
 
   package func attach(_ user: any HostNetworkUser) {
@@ -95,12 +96,10 @@ private final class ConnectionSocket: HostConnection {
     socket?.send(bytes, range) ?? .failed(.reset)
   }
 
-  func receive(upTo count: Int, behind prefix: Int, into bytes: inout [UInt8]) -> Transfer {
-    socket?.receive(upTo: count, behind: prefix, into: &bytes) ?? .failed(.reset)
-  }
-
-  func receive(upTo count: Int, over bytes: inout [UInt8]) -> Transfer {
-    socket?.receive(upTo: count, over: &bytes) ?? .failed(.reset)
+  func receive(
+    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+  ) -> Transfer {
+    socket?.receive(upTo: count, piecesOf: size, behind: prefix, into: &pieces) ?? .failed(.reset)
   }
 
   func finishSending() { socket?.finishSending() }

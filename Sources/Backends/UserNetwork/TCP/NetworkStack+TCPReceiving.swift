@@ -149,6 +149,7 @@ extension NetworkStack {
     flow.state = .timeWait
     flow.resendAt = nil
     flow.deadline = now &+ Self.timeWait
+    settle(flow)
   }
 
   private func takeData(

@@ -22,10 +22,7 @@ extension NetworkStack {
       // RFC 9293 3.8.6.2.1: a sliver of the window is not worth a segment while others are under way.
       if allowance == 0 || (allowance < flow.sender.segmentSize && !flow.sender.isEmpty) { return }
       guard room > 0 else { return wait(flow) }
-      let isV6 = flow.key.guest.address.isV6
-      let isLong = accepted.contains(isV6 ? .segmentTCPv6 : .segmentTCPv4)
-      let transfer =
-        isLong ? sendLong(flow, host, allowance, isV6) : sendCut(flow, host, allowance, isV6)
+      let transfer = sendNew(flow, host, allowance)
       switch transfer {
       case .moved(0):
         flow.hostHasEnded = true
@@ -44,50 +41,37 @@ extension NetworkStack {
     waiting.append(flow.token)
   }
 
-  private static let longest = 65535 - 60
+  /// The data of one frame that the guest cuts, and of all frames that one read fills.
+  private static let longestFrame = 65535 - 60
   private static let shortestRead = 2 << 10
-  private static let longestRead = 64 << 10
+  private static let longestRead = 256 << 10
 
-  /// One frame that the guest cuts: what is read goes right behind room for its headers.
-  private func sendLong(
-    _ flow: TCPFlow, _ host: any HostConnection, _ allowance: Int, _ isV6: Bool
+  /// Reads once from the host, right behind room for headers, and sends what that brings: a segment in each frame, or
+  /// many where the guest cuts them.
+  private func sendNew(
+    _ flow: TCPFlow, _ host: any HostConnection, _ allowance: Int
   ) -> Transfer {
+    let isV6 = flow.key.guest.address.isV6
+    let isLong = accepted.contains(isV6 ? .segmentTCPv6 : .segmentTCPv4)
     let segmentSize = flow.sender.segmentSize
-    var count = min(allowance, Self.longest, flow.readSize)
+    var count = min(allowance, flow.readSize)
     if count > segmentSize { count -= count % segmentSize }
-    var bytes: [UInt8] = []
+    let frameSize = isLong ? Self.longestFrame - Self.longestFrame % segmentSize : segmentSize
+    let prefix = headerLength(isV6: isV6) + TCPHeader.length
     let transfer = host.receive(
-      upTo: count, behind: headerLength(isV6: isV6) + TCPHeader.length, into: &bytes)
+      upTo: count, piecesOf: min(frameSize, count), behind: prefix, into: &pieces)
     guard case .moved(let moved) = transfer, moved > 0 else { return transfer }
-    // A read that was not filled has emptied the socket; only an end may follow, which is told.
     if moved == count {
       flow.readSize = min(2 * flow.readSize, Self.longestRead)
     } else if moved < flow.readSize / 4 {
       flow.readSize = max(flow.readSize / 2, Self.shortestRead)
-      bytes.shrink()
     }
-    sendData(flow, bytes, count: moved)
-    return transfer
-  }
-
-  /// Many frames of a segment each, from one read.
-  private func sendCut(
-    _ flow: TCPFlow, _ host: any HostConnection, _ allowance: Int, _ isV6: Bool
-  ) -> Transfer {
-    let segmentSize = flow.sender.segmentSize
-    var count = min(allowance, Self.longestRead)
-    if count > segmentSize { count -= count % segmentSize }
-    if scratch.isEmpty { scratch = [UInt8](repeating: 0, count: Self.longestRead) }
-    let transfer = host.receive(upTo: count, over: &scratch)
-    guard case .moved(let moved) = transfer, moved > 0 else { return transfer }
-    let prefix = headerLength(isV6: isV6) + TCPHeader.length
-    for from in stride(from: 0, to: moved, by: segmentSize) {
-      let to = min(from + segmentSize, moved)
+    for index in pieces.indices {
+      // Taken out, so that nobody else holds it while the headers are written.
       var bytes: [UInt8] = []
-      bytes.reserveCapacity(prefix + to - from)
-      bytes.append(contentsOf: repeatElement(0, count: prefix))
-      bytes.append(contentsOf: scratch[from..<to])
-      sendData(flow, bytes, count: to - from)
+      swap(&bytes, &pieces[index])
+      bytes.shrink()
+      sendData(flow, bytes, count: bytes.count - prefix)
     }
     return transfer
   }

@@ -77,6 +77,9 @@ int roost_inet_path_limit(int socket, int is_v6);
 int roost_inet_is_on_loopback(const struct roost_endpoint *address);
 /// Raises the number of handles that the process may have to what the host allows at most.
 void roost_raise_handle_limit(void);
+/// Has the allocator keep what it was given back, up to some megabytes, instead of handing it to the kernel, which
+/// would have to clear it again for the next frames.
+void roost_keep_freed_memory(void);
 
 /// The ones' complement sum of the bytes as 16-bit words in network order (RFC 1071), not yet complemented. The last
 /// of an odd number of bytes is the upper half of a word.
