@@ -194,7 +194,9 @@ let package = Package(
       "NetworksTests", in: "Backends/NetworksTests", ["Kit", "Networks", "HostOS", "Work"]),
     tests(
       "UserNetworkTests", in: "Backends/UserNetworkTests",
-      ["Kit", "UserNetwork", "Networks", "HostOS", "Work"]),
+      ["Kit", "UserNetwork", "Networks", "HostOS", "Work"],
+      // Megabytes through a TCP of the tests' own, and tens of thousands of hostile frames.
+      settings: common + optimised),
     tests("SharesTests", in: "Backends/SharesTests", ["Kit", "Shares", "HostOS", "Work"]),
     tests(
       "ChipsetTests", in: "Devices/ChipsetTests",

@@ -5,7 +5,7 @@ import Testing
 
 private typealias Code = DHCPMessage.Code
 
-private struct Bench {
+private struct DHCPBench {
   var plan = UserNetworkPlan()
   var names = NetworkNames()
   let sender = RecordingSender()
@@ -41,7 +41,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
 @Suite struct `DHCP for version 4` {
   // RFC 2131 3.1
   @Test func `a guest that asks is offered its address, and given it`() throws {
-    let bench = Bench()
+    let bench = DHCPBench()
     let offer = try #require(bench.ask(request(.discover)))
     #expect(offer.message.kind == .offer && offer.message.isReply)
     #expect(offer.message.transaction == 0x1234_5678)
@@ -66,7 +66,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
 
   // RFC 2131 4.1
   @Test func `an answer goes to the guest's card, or to all if it asks for that`() throws {
-    let bench = Bench()
+    let bench = DHCPBench()
     var message = request(.discover)
     let direct = try #require(bench.ask(message)).sent
     #expect(direct.from == Endpoint(gateway, 67) && direct.to == Endpoint(guest, 68))
@@ -82,7 +82,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
 
   // RFC 2131 4.3.2
   @Test func `an address of another network is refused`() throws {
-    let bench = Bench()
+    let bench = DHCPBench()
     let other = IPAddress(192, 168, 1, 7)
     let rebooted = try #require(bench.ask(request(.request, [(.requestedAddress, other.bytes)])))
     #expect(rebooted.message.kind == .refuse && rebooted.message.yourAddress == .anyV4)
@@ -99,12 +99,12 @@ private let gateway = IPAddress(10, 0, 2, 2)
   @Test func `a request to another server is not ours`() {
     let message = request(
       .request, [(.serverIdentifier, [10, 0, 2, 77]), (.requestedAddress, guest.bytes)])
-    #expect(Bench().ask(message) == nil)
+    #expect(DHCPBench().ask(message) == nil)
   }
 
   // RFC 2131 4.3.5
   @Test func `who has an address is told the rest`() throws {
-    let bench = Bench()
+    let bench = DHCPBench()
     var message = request(.inform)
     message.clientAddress = guest
     let answer = try #require(bench.ask(message)).message
@@ -113,7 +113,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
   }
 
   @Test func `releases and declines are counted, and not answered`() {
-    let server = Bench().server()
+    let server = DHCPBench().server()
     let sender = RecordingSender()
     for kind in [DHCPMessage.Kind.release, .decline, .offer] {
       server.receive(
@@ -126,7 +126,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
   }
 
   @Test func `another card than the guest's, a relay, and a group are not answered`() {
-    var bench = Bench()
+    var bench = DHCPBench()
     bench.plan.guestHardware = MACAddress(rawValue: 0x5254_0000_0001)
     #expect(bench.ask(request(.discover)) == nil)
     bench.plan.guestHardware = guestHardware
@@ -142,7 +142,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
 
   @Test func `who asks for some parameters is given those`() throws {
     let message = request(.discover, [(.parameterRequestList, [1, 3])])
-    let answer = try #require(Bench().ask(message)).message
+    let answer = try #require(DHCPBench().ask(message)).message
     #expect(answer[.subnetMask] != nil && answer[.router] != nil)
     #expect(answer[.hostName] == nil && answer[.nameServers] == nil)
   }
@@ -150,12 +150,12 @@ private let gateway = IPAddress(10, 0, 2, 2)
   // RFC 6842 3
   @Test func `a client's identifier comes back`() throws {
     let message = request(.discover, [(.clientIdentifier, [1, 2, 3, 4])])
-    #expect(try #require(Bench().ask(message)).message[.clientIdentifier] == [1, 2, 3, 4])
+    #expect(try #require(DHCPBench().ask(message)).message[.clientIdentifier] == [1, 2, 3, 4])
   }
 
   // RFC 2131 2, RFC 2132 9.4 and 9.5
   @Test func `a boot ROM is told server and file, in fields and options`() throws {
-    var bench = Bench()
+    var bench = DHCPBench()
     bench.names.bootFile = "pxelinux.0"
     let answer = try #require(
       bench.ask(request(.discover, [(.parameterRequestList, [1, 66, 67])]))
@@ -171,7 +171,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
 
   // RFC 3442
   @Test func `classless routes have short prefixes and the way out`() throws {
-    var bench = Bench()
+    var bench = DHCPBench()
     bench.names.routes = [
       try #require(.init(IPAddress(10, 229, 0, 128), 25, via: IPAddress(10, 0, 2, 1)))
     ]
@@ -210,7 +210,7 @@ private let gateway = IPAddress(10, 0, 2, 2)
 
   // RFC 2132 9.10
   @Test func `an answer is as long as the guest takes, and no longer`() throws {
-    var bench = Bench()
+    var bench = DHCPBench()
     bench.names.searchDomains = try (0..<15).map {
       try #require(DomainName("a-rather-long-name-of-a-domain-\($0).example.org"))
     }
@@ -222,8 +222,8 @@ private let gateway = IPAddress(10, 0, 2, 2)
   }
 
   @Test func `nothing that a guest sends makes it trap`() {
-    var chance = Chance(seed: 21)
-    let server = Bench().server()
+    var chance = Kit.Chance(seed: 21)
+    let server = DHCPBench().server()
     let sender = RecordingSender()
     for _ in 0..<5000 {
       let kind = DHCPMessage.Kind(rawValue: UInt8(1 + chance.number(below: 8))) ?? .discover

@@ -42,7 +42,7 @@ private final class PlayedResolvers: ResolverTransport {
   func setRefuses(_ refuses: Bool) { state.withLock { $0.refuses = refuses } }
 }
 
-private enum Wire {
+private enum DNSWire {
   static func question(
     _ name: String, type: UInt16 = 1, identifier: UInt16 = 0x4711, edns: Bool = false
   ) -> [UInt8] {
@@ -68,7 +68,7 @@ private enum Wire {
 
 private let public1: [UInt8] = [198, 51, 100, 7]
 
-private struct Bench {
+private struct NameBench {
   let clock = ManualClock()
   let loop = ManualLoop()
   let sender = RecordingSender()
@@ -138,52 +138,52 @@ private struct Bench {
 
 @Suite struct `Name server` {
   @Test func `a question is passed on letter by letter under another number`() throws {
-    let bench = try Bench()
-    let question = Wire.question("wWw.ExAmPlE.org", edns: true)
+    let bench = try NameBench()
+    let question = DNSWire.question("wWw.ExAmPlE.org", edns: true)
     bench.ask(question)
     let outside = try #require(bench.outside.questions.first)
     #expect(outside.resolver == Endpoint(IPAddress(203, 0, 113, 1), 53))
     #expect(outside.message.dropFirst(2) == question.dropFirst(2))
-    let record = Wire.record("wWw.ExAmPlE.org", type: 1, public1)
-    outside.answer(Wire.answer(outside.message, [record]))
+    let record = DNSWire.record("wWw.ExAmPlE.org", type: 1, public1)
+    outside.answer(DNSWire.answer(outside.message, [record]))
     let sent = try #require(bench.sender.take().first)
-    #expect(sent.payload == Wire.answer(question, [record]))
+    #expect(sent.payload == DNSWire.answer(question, [record]))
     #expect(sent.from == Endpoint(UserNetworkPlan().dnsV4, 53))
     #expect(sent.to == Endpoint(UserNetworkPlan().guestV4, 40_000))
     #expect(bench.server.statistics.answeredOutside == 1)
   }
 
   @Test func `numbers outside are not the guest's`() throws {
-    let bench = try Bench()
-    for number in 0..<64 { bench.ask(Wire.question("n\(number).org", identifier: 1)) }
+    let bench = try NameBench()
+    for number in 0..<64 { bench.ask(DNSWire.question("n\(number).org", identifier: 1)) }
     let numbers = Set(bench.outside.questions.map { Array($0.message[..<2]) })
     #expect(numbers.count == 64)
   }
 
   // RFC 5452 9.1
   @Test func `an answer that does not repeat number and letters is not one`() throws {
-    let bench = try Bench()
-    bench.ask(Wire.question("wWw.example.org"))
+    let bench = try NameBench()
+    bench.ask(DNSWire.question("wWw.example.org"))
     let outside = try #require(bench.outside.questions.first)
-    var wrong = Wire.answer(outside.message)
+    var wrong = DNSWire.answer(outside.message)
     wrong[0] ^= 1
     outside.answer(wrong)
-    wrong = Wire.answer(outside.message)
+    wrong = DNSWire.answer(outside.message)
     wrong[13] ^= 0x20
     outside.answer(wrong)
     outside.answer(outside.message)
     outside.answer([])
     #expect(bench.sender.sent.isEmpty && bench.server.statistics.strayAnswers == 4)
-    outside.answer(Wire.answer(outside.message))
+    outside.answer(DNSWire.answer(outside.message))
     #expect(bench.sender.sent.count == 1)
-    outside.answer(Wire.answer(outside.message))
+    outside.answer(DNSWire.answer(outside.message))
     #expect(bench.sender.sent.count == 1)
   }
 
   @Test func `a silent resolver is followed by the next, and in the end the guest is told`() throws
   {
-    let bench = try Bench()
-    bench.ask(Wire.question("example.org"))
+    let bench = try NameBench()
+    bench.ask(DNSWire.question("example.org"))
     var asked: [UInt8] = []
     for _ in 0..<4 {
       asked.append(bench.outside.questions.last!.resolver.address.bytes[3])
@@ -195,82 +195,84 @@ private struct Bench {
   }
 
   @Test func `a resolver that is unable, or cannot be reached, is followed by the next`() throws {
-    let bench = try Bench()
-    bench.ask(Wire.question("example.org"))
-    bench.outside.questions[0].answer(Wire.answer(bench.outside.questions[0].message, outcome: 2))
+    let bench = try NameBench()
+    bench.ask(DNSWire.question("example.org"))
+    bench.outside.questions[0].answer(
+      DNSWire.answer(bench.outside.questions[0].message, outcome: 2))
     #expect(bench.outside.questions.count == 2 && bench.sender.sent.isEmpty)
     bench.outside.questions[1].answer(nil)
     #expect(bench.outside.questions.count == 3 && bench.sender.sent.isEmpty)
-    bench.outside.questions[2].answer(Wire.answer(bench.outside.questions[2].message, outcome: 3))
+    bench.outside.questions[2].answer(
+      DNSWire.answer(bench.outside.questions[2].message, outcome: 3))
     #expect(bench.answer()?.outcome == 3)
   }
 
   @Test func `a repeated question is asked once`() throws {
-    let bench = try Bench()
-    bench.ask(Wire.question("example.org"))
-    bench.ask(Wire.question("example.org"))
+    let bench = try NameBench()
+    bench.ask(DNSWire.question("example.org"))
+    bench.ask(DNSWire.question("example.org"))
     #expect(bench.outside.questions.count == 1)
-    bench.ask(Wire.question("example.org"), from: 40_001)
-    bench.ask(Wire.question("example.org", identifier: 2))
+    bench.ask(DNSWire.question("example.org"), from: 40_001)
+    bench.ask(DNSWire.question("example.org", identifier: 2))
     #expect(bench.outside.questions.count == 3)
   }
 
   @Test func `questions that wait are bounded`() throws {
-    let bench = try Bench()
-    for number in 0..<NameServer.capacity + 5 { bench.ask(Wire.question("n\(number).org")) }
+    let bench = try NameBench()
+    for number in 0..<NameServer.capacity + 5 { bench.ask(DNSWire.question("n\(number).org")) }
     #expect(bench.outside.questions.count == NameServer.capacity)
     #expect(bench.sender.take().count == 5)
     bench.clock.advance(by: 4 * NameServer.patience)
     #expect(bench.sender.take().count == NameServer.capacity)
-    bench.ask(Wire.question("again.org"))
+    bench.ask(DNSWire.question("again.org"))
     #expect(bench.sender.sent.isEmpty)
   }
 
   @Test func `without resolvers, or when the host refuses, the guest is told at once`() throws {
-    let none = try Bench(resolvers: 0)
-    none.ask(Wire.question("example.org"))
+    let none = try NameBench(resolvers: 0)
+    none.ask(DNSWire.question("example.org"))
     #expect(none.answer()?.outcome == 2)
-    let refusing = try Bench()
+    let refusing = try NameBench()
     refusing.outside.setRefuses(true)
-    refusing.ask(Wire.question("example.org"))
+    refusing.ask(DNSWire.question("example.org"))
     #expect(refusing.answer()?.outcome == 2 && refusing.outside.questions.count == 4)
   }
 
   @Test func `the network's own names are answered here`() throws {
     var names = NetworkNames()
     names.hosts[DomainName("files.example")!] = [IPAddress(192, 0, 2, 9)]
-    let bench = try Bench(names: names)
+    let bench = try NameBench(names: names)
     let plan = UserNetworkPlan()
     for (name, type, address) in [
       ("host.roost.internal", 1, plan.gatewayV4), ("HOST.roost.internal", 28, plan.gatewayV6),
       ("roost.roost.internal", 1, plan.guestV4), ("roost", 1, plan.guestV4),
       ("dns.roost.internal", 1, plan.dnsV4), ("files.example", 1, IPAddress(192, 0, 2, 9)),
     ] {
-      bench.ask(Wire.question(name, type: UInt16(type)))
+      bench.ask(DNSWire.question(name, type: UInt16(type)))
       let answer = try #require(bench.answer())
       #expect(answer.outcome == 0 && answer.data == [address.bytes], "\(name)")
     }
-    bench.ask(Wire.question("files.example", type: 28))
+    bench.ask(DNSWire.question("files.example", type: 28))
     #expect(try #require(bench.answer()).data.isEmpty)
-    bench.ask(Wire.question("other.roost.internal"))
+    bench.ask(DNSWire.question("other.roost.internal"))
     #expect(bench.answer()?.outcome == 3)
-    bench.ask(Wire.question("15.2.0.10.in-addr.arpa", type: 12))
+    bench.ask(DNSWire.question("15.2.0.10.in-addr.arpa", type: 12))
     #expect(bench.answer()?.data == [DomainName("roost.roost.internal")!.wire])
     #expect(bench.outside.questions.isEmpty)
   }
 
   @Test func `what is no question is refused or dropped`() throws {
-    let bench = try Bench()
-    var bytes = Wire.question("example.org")
+    let bench = try NameBench()
+    var bytes = DNSWire.question("example.org")
     bytes[2] |= 0x80
     bench.ask(bytes)  // an answer
     bench.ask(Array(bytes[..<11]))
     #expect(bench.sender.take().isEmpty)
-    bytes = Wire.question("example.org")
+    bytes = DNSWire.question("example.org")
     bytes[2] |= 0x28  // UPDATE
     bench.ask(bytes)
     #expect(bench.answer()?.outcome == 4)
-    bytes = Wire.question("example.org")
+    bytes = DNSWire.question("example.org")
     bytes[5] = 2
     bench.ask(bytes)
     #expect(bench.sender.take().first?.payload[3] == 1)
@@ -278,30 +280,30 @@ private struct Bench {
   }
 
   @Test func `a name that is not on the list is refused, and asked nowhere`() throws {
-    let bench = try Bench(["*.debian.org"])
-    bench.ask(Wire.question("secret.evil.org"))
+    let bench = try NameBench(["*.debian.org"])
+    bench.ask(DNSWire.question("secret.evil.org"))
     #expect(bench.answer()?.outcome == 5)
     #expect(bench.outside.questions.isEmpty)
-    bench.ask(Wire.question("deb.debian.org"))
+    bench.ask(DNSWire.question("deb.debian.org"))
     #expect(bench.outside.questions.count == 1)
   }
 
   @Test func `addresses become reachable by way of aliases, for the shortest life on the way`()
     throws
   {
-    let bench = try Bench(["deb.debian.org"])
+    let bench = try NameBench(["deb.debian.org"])
     let rules = try #require(bench.rules)
-    bench.ask(Wire.question("deb.debian.org"))
+    bench.ask(DNSWire.question("deb.debian.org"))
     let outside = try #require(bench.outside.questions.first)
     let unrelated: [UInt8] = [198, 51, 100, 99]
     outside.answer(
-      Wire.answer(
+      DNSWire.answer(
         outside.message,
         [
-          Wire.record("deb.debian.org", type: 5, ttl: 100, DomainName("a.cdn.net")!.wire),
-          Wire.record("A.cdn.net", type: 5, ttl: 400, DomainName("b.cdn.net")!.wire),
-          Wire.record("b.cdn.net", type: 1, ttl: 300, public1),
-          Wire.record("other.net", type: 1, ttl: 300, unrelated),
+          DNSWire.record("deb.debian.org", type: 5, ttl: 100, DomainName("a.cdn.net")!.wire),
+          DNSWire.record("A.cdn.net", type: 5, ttl: 400, DomainName("b.cdn.net")!.wire),
+          DNSWire.record("b.cdn.net", type: 1, ttl: 300, public1),
+          DNSWire.record("other.net", type: 1, ttl: 300, unrelated),
         ]))
     #expect(bench.answer()?.data.count == 4)
     let endpoint = Endpoint(IPAddress(bytes: public1)!, 443)
@@ -312,15 +314,15 @@ private struct Bench {
   }
 
   @Test func `aliases in a circle end`() throws {
-    let bench = try Bench(["*"])
-    bench.ask(Wire.question("a.org"))
+    let bench = try NameBench(["*"])
+    bench.ask(DNSWire.question("a.org"))
     let outside = try #require(bench.outside.questions.first)
     outside.answer(
-      Wire.answer(
+      DNSWire.answer(
         outside.message,
         [
-          Wire.record("a.org", type: 5, DomainName("b.org")!.wire),
-          Wire.record("b.org", type: 5, DomainName("a.org")!.wire),
+          DNSWire.record("a.org", type: 5, DomainName("b.org")!.wire),
+          DNSWire.record("b.org", type: 5, DomainName("a.org")!.wire),
         ]))
     #expect(bench.answer()?.outcome == 0)
   }
@@ -328,15 +330,15 @@ private struct Bench {
   @Test(
     arguments: [[10, 0, 2, 2], [127, 0, 0, 1], [169, 254, 169, 254], [192, 168, 1, 1]] as [[UInt8]])
   func `a public name with a private address is not believed`(_ address: [UInt8]) throws {
-    let bench = try Bench(["*.evil.org"])
-    bench.ask(Wire.question("rebind.evil.org"))
+    let bench = try NameBench(["*.evil.org"])
+    bench.ask(DNSWire.question("rebind.evil.org"))
     let outside = try #require(bench.outside.questions.first)
     outside.answer(
-      Wire.answer(
+      DNSWire.answer(
         outside.message,
         [
-          Wire.record("rebind.evil.org", type: 1, public1),
-          Wire.record("rebind.evil.org", type: 1, address),
+          DNSWire.record("rebind.evil.org", type: 1, public1),
+          DNSWire.record("rebind.evil.org", type: 1, address),
         ]))
     #expect(bench.answer()?.outcome == 5)
     let rules = try #require(bench.rules)
@@ -346,31 +348,31 @@ private struct Bench {
   }
 
   @Test func `an answer whose records are not there fails`() throws {
-    let bench = try Bench()
-    bench.ask(Wire.question("example.org"))
+    let bench = try NameBench()
+    bench.ask(DNSWire.question("example.org"))
     let outside = try #require(bench.outside.questions.first)
-    var bytes = Wire.answer(outside.message, [Wire.record("example.org", type: 1, public1)])
+    var bytes = DNSWire.answer(outside.message, [DNSWire.record("example.org", type: 1, public1)])
     bytes.removeLast()
     outside.answer(bytes)
     #expect(bench.answer()?.outcome == 2)
   }
 
   @Test func `nothing that guest or resolver send makes it trap`() throws {
-    var chance = Chance(seed: 23)
-    let bench = try Bench(["*.org"])
+    var chance = Kit.Chance(seed: 23)
+    let bench = try NameBench(["*.org"])
     let names = ["a.org", "host.roost.internal", "B.c.org", "x.net", "2.2.0.10.in-addr.arpa"]
     for _ in 0..<5000 {
       let name = names[Int(chance.number(below: UInt64(names.count)))]
-      let question = Wire.question(
+      let question = DNSWire.question(
         name, type: UInt16(chance.number(below: 40)), edns: chance.number(below: 2) == 0)
       bench.ask(chance.spoilt(question), from: UInt16(chance.number(below: 65536)))
       if let outside = bench.outside.questions.last {
         let records = (0..<chance.number(below: 5)).map { _ in
-          Wire.record(
+          DNSWire.record(
             names[Int(chance.number(below: UInt64(names.count)))],
             type: [1, 5, 28, 12][Int(chance.number(below: 4))], chance.bytes(upTo: 20))
         }
-        let answer = Wire.answer(outside.message, records)
+        let answer = DNSWire.answer(outside.message, records)
         outside.answer(chance.number(below: 20) == 0 ? nil : chance.spoilt(answer))
       }
       if chance.number(below: 50) == 0 {
@@ -380,7 +382,7 @@ private struct Bench {
     }
     bench.clock.advance(by: 60_000_000_000)
     _ = bench.sender.take()
-    bench.ask(Wire.question("last.org"))
+    bench.ask(DNSWire.question("last.org"))
     #expect(bench.sender.sent.isEmpty)
   }
 }
@@ -430,7 +432,7 @@ private struct Bench {
       if case .moved = resolver.receive(upTo: 512, behind: 0, into: &bytes, from: &source),
         let source
       {
-        let answer = Wire.answer(bytes, [Wire.record("example.org", type: 1, public1)])
+        let answer = DNSWire.answer(bytes, [DNSWire.record("example.org", type: 1, public1)])
         _ = resolver.send(answer, 0..<answer.count, to: source)
       }
     }
@@ -443,7 +445,7 @@ private struct Bench {
     loop.post {
       server.receive(
         Datagram(
-          Wire.question("example.org"), from: Endpoint(UserNetworkPlan().guestV4, 40_000),
+          DNSWire.question("example.org"), from: Endpoint(UserNetworkPlan().guestV4, 40_000),
           to: Endpoint(UserNetworkPlan().dnsV4, 53)), sender)
     }
     let deadline = HostClock.now.advanced(by: 10_000_000_000)

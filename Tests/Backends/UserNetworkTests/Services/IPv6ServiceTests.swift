@@ -169,7 +169,7 @@ private func addresses(_ value: [UInt8]) -> [(IPAddress, UInt32, UInt32)] {
   }
 
   @Test func `nothing that a guest sends makes it trap, or answer at length`() {
-    var chance = Chance(seed: 22)
+    var chance = Kit.Chance(seed: 22)
     let service = DHCPv6Server(plan: UserNetworkPlan())
     let sender = RecordingSender()
     for _ in 0..<5000 {

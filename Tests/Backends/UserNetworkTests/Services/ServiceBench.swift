@@ -41,7 +41,7 @@ extension Datagram {
   }
 }
 
-extension Chance {
+extension Kit.Chance {
   mutating func byte() -> UInt8 { UInt8(truncatingIfNeeded: next()) }
 
   mutating func bytes(upTo count: Int) -> [UInt8] {

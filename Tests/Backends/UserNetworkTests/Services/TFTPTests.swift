@@ -7,7 +7,7 @@ import Work
 @testable import UserNetwork
 
 /// A folder, and a guest that reads from it.
-private final class Bench {
+private final class TFTPBench {
   let clock = ManualClock()
   let loop = ManualLoop()
   let sender = RecordingSender()
@@ -99,7 +99,7 @@ private func content(_ count: Int) -> [UInt8] {
   // RFC 1350 6
   @Test(arguments: [0, 1, 511, 512, 513, 10_240])
   func `a file comes in blocks, the last of them not full`(_ count: Int) throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(count))
     #expect(bench.read("file") == content(count))
     #expect(bench.server.statistics.finished == 1)
@@ -107,7 +107,7 @@ private func content(_ count: Int) -> [UInt8] {
 
   // RFC 2348, RFC 2349, RFC 7440
   @Test func `block size, window, time and size are agreed on`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(100_000))
     bench.ask(
       "file", ["BLKSIZE", "1400", "windowsize", "4", "timeout", "3", "tsize", "0", "odd", "1"])
@@ -121,7 +121,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `large blocks and windows are made to fit`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(200_000))
     #expect(
       bench.read("file", ["blksize", "65464", "windowsize", "65535"], blockSize: 1468)
@@ -129,7 +129,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `numbers of blocks wrap`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(70_000 * 8 + 3))
     #expect(
       bench.read("file", ["blksize", "8", "windowsize", "16"], blockSize: 8)
@@ -138,7 +138,7 @@ private func content(_ count: Int) -> [UInt8] {
 
   // RFC 7440 4
   @Test func `after a loss the window goes on behind the last block that came`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(10_000))
     bench.ask("file", ["windowsize", "4"])
     let port = try #require(bench.sender.take().first).from.port
@@ -150,7 +150,7 @@ private func content(_ count: Int) -> [UInt8] {
 
   // RFC 1123 4.2.3.1
   @Test func `an acknowledgement that comes twice is answered once`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(10_000))
     bench.ask("file")
     let port = try #require(bench.sender.take().first).from.port
@@ -163,7 +163,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `a silent guest is sent to again, and given up in the end`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(10_000))
     bench.ask("file", ["timeout", "2"])
     _ = bench.sender.take()
@@ -178,7 +178,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `transfers are bounded, and a finished one makes room`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(10_000))
     for number in 0..<TFTPServer.transferPorts.count {
       bench.ask("file", from: Endpoint(UserNetworkPlan().guestV4, 3000 + UInt16(number)))
@@ -195,7 +195,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `a repeated request is one transfer`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(10_000))
     bench.ask("file")
     bench.ask("file")
@@ -204,7 +204,7 @@ private func content(_ count: Int) -> [UInt8] {
 
   // RFC 1350 4
   @Test func `a stranger is told so, and the transfer goes on`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(10_000))
     bench.ask("file")
     let port = try #require(bench.sender.take().first).from.port
@@ -215,7 +215,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `text has its lines ended as the standard says`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/file", Array("a\nb\r\n".utf8))
     #expect(bench.read("file", mode: "NetASCII") == Array("a\r\nb\r\0\r\n".utf8))
     try bench.put("/shared/lines", [UInt8](repeating: 10, count: 3000))
@@ -223,7 +223,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `files are found below the folder, in either notation`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     try bench.put("/shared/grub/x.cfg", [1, 2, 3])
     for name in ["grub/x.cfg", "/grub/x.cfg", "\\grub\\x.cfg", "./grub//x.cfg"] {
       #expect(bench.read(name) == [1, 2, 3], "\(name)")
@@ -231,7 +231,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `nothing leads out of the folder`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     symlink("../secret", bench.path + "/shared/link")
     symlink("..", bench.path + "/shared/up")
     symlink(bench.path + "/secret", bench.path + "/shared/grub/absolute")
@@ -246,7 +246,7 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `writing is refused`() throws {
-    let bench = try Bench()
+    let bench = try TFTPBench()
     bench.send([0, 2] + Array("file\0octet\0".utf8))
     #expect(bench.error() == 2)
     bench.ask("file", mode: "mail")
@@ -256,8 +256,8 @@ private func content(_ count: Int) -> [UInt8] {
   }
 
   @Test func `nothing that a guest sends makes it trap`() throws {
-    var chance = Chance(seed: 24)
-    let bench = try Bench()
+    var chance = Kit.Chance(seed: 24)
+    let bench = try TFTPBench()
     try bench.put("/shared/file", content(3000))
     let request = Array("\u{0}\u{1}file\0octet\0blksize\01000\0windowsize\03\0timeout\01\0".utf8)
     for _ in 0..<5000 {

@@ -1,0 +1,37 @@
+/// A queue in one array, whose front is dropped cheaply.
+struct Ring<Element> {
+  private var elements: [Element] = []
+  private var head = 0
+
+  var count: Int { elements.count &- head }
+  var isEmpty: Bool { head == elements.count }
+
+  subscript(_ index: Int) -> Element {
+    get { elements[head &+ index] }
+    _modify { yield &elements[head &+ index] }
+  }
+
+  mutating func append(_ element: Element) { elements.append(element) }
+
+  mutating func insert(_ element: Element, at index: Int) {
+    elements.insert(element, at: head &+ index)
+  }
+
+  /// Drops the first elements. They are overwritten only when as many again have gone: whoever owns much is emptied
+  /// before.
+  mutating func removeFirst(_ number: Int) {
+    head &+= number
+    if head == elements.count {
+      elements.removeAll(keepingCapacity: elements.capacity <= 64)
+      head = 0
+    } else if head >= 16 && head &* 2 >= elements.count {
+      elements.removeFirst(head)
+      head = 0
+    }
+  }
+
+  mutating func removeAll() {
+    elements = []
+    head = 0
+  }
+}

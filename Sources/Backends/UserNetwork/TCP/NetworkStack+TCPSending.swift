@@ -1,0 +1,276 @@
+import HostOS
+import Networks
+
+/// What goes to the guest (RFC 9293 3.8), and when.
+extension NetworkStack {
+  /// Sends what may be sent now and sets the connection's timer: after everything that happens to it.
+  func attend(_ flow: TCPFlow) {
+    pump(flow)
+    guard !flow.isGone else { return }
+    account(flow)
+    setDeadline(flow)
+  }
+
+  /// Sends again what was lost, then what the host has, as far as guest, network and memory let it.
+  func pump(_ flow: TCPFlow) {
+    guard resend(flow) else { return }
+    while flow.isSending, flow.mayRead, let host = flow.host {
+      var allowance = flow.sender.allowance
+      if held > limits.heldBytes {
+        allowance = flow.sender.isEmpty ? min(allowance, flow.sender.segmentSize) : 0
+      }
+      // RFC 9293 3.8.6.2.1: a sliver of the window is not worth a segment while others are under way.
+      if allowance == 0 || (allowance < flow.sender.segmentSize && !flow.sender.isEmpty) { return }
+      guard room > 0 else { return wait(flow) }
+      let isV6 = flow.key.guest.address.isV6
+      let isLong = accepted.contains(isV6 ? .segmentTCPv6 : .segmentTCPv4)
+      let transfer =
+        isLong ? sendLong(flow, host, allowance, isV6) : sendCut(flow, host, allowance, isV6)
+      switch transfer {
+      case .moved(0):
+        flow.hostHasEnded = true
+        sendEnd(flow)
+      case .moved: break
+      case .blocked: flow.mayRead = false
+      case .failed:
+        return resetGuest(flow)
+      }
+    }
+  }
+
+  private func wait(_ flow: TCPFlow) {
+    guard !flow.waitsForRoom else { return }
+    flow.waitsForRoom = true
+    waiting.append(flow.token)
+  }
+
+  private static let longest = 65535 - 60
+  private static let shortestRead = 2 << 10
+  private static let longestRead = 64 << 10
+
+  /// One frame that the guest cuts: what is read goes right behind room for its headers.
+  private func sendLong(
+    _ flow: TCPFlow, _ host: any HostConnection, _ allowance: Int, _ isV6: Bool
+  ) -> Transfer {
+    let segmentSize = flow.sender.segmentSize
+    var count = min(allowance, Self.longest, flow.readSize)
+    if count > segmentSize { count -= count % segmentSize }
+    var bytes: [UInt8] = []
+    let transfer = host.receive(
+      upTo: count, behind: headerLength(isV6: isV6) + TCPHeader.length, into: &bytes)
+    guard case .moved(let moved) = transfer, moved > 0 else { return transfer }
+    // A read that was not filled has emptied the socket; only an end may follow, which is told.
+    if moved == count {
+      flow.readSize = min(2 * flow.readSize, Self.longestRead)
+    } else if moved < flow.readSize / 4 {
+      flow.readSize = max(flow.readSize / 2, Self.shortestRead)
+      bytes.shrink()
+    }
+    sendData(flow, bytes, count: moved)
+    return transfer
+  }
+
+  /// Many frames of a segment each, from one read.
+  private func sendCut(
+    _ flow: TCPFlow, _ host: any HostConnection, _ allowance: Int, _ isV6: Bool
+  ) -> Transfer {
+    let segmentSize = flow.sender.segmentSize
+    var count = min(allowance, Self.longestRead)
+    if count > segmentSize { count -= count % segmentSize }
+    if scratch.isEmpty { scratch = [UInt8](repeating: 0, count: Self.longestRead) }
+    let transfer = host.receive(upTo: count, over: &scratch)
+    guard case .moved(let moved) = transfer, moved > 0 else { return transfer }
+    let prefix = headerLength(isV6: isV6) + TCPHeader.length
+    for from in stride(from: 0, to: moved, by: segmentSize) {
+      let to = min(from + segmentSize, moved)
+      var bytes: [UInt8] = []
+      bytes.reserveCapacity(prefix + to - from)
+      bytes.append(contentsOf: repeatElement(0, count: prefix))
+      bytes.append(contentsOf: scratch[from..<to])
+      sendData(flow, bytes, count: to - from)
+    }
+    return transfer
+  }
+
+  /// Sends new data that stands behind room for the headers, and keeps it.
+  private func sendData(_ flow: TCPFlow, _ bytes: consuming [UInt8], count: Int) {
+    let sequence = flow.sender.next
+    var bytes = bytes
+    let data = bytes.count - count..<bytes.count
+    sendFrame(flow, &bytes, [.ack, .psh], sequence: sequence, dataCount: count)
+    flow.sender.sent(bytes, data, isLast: false, now: now)
+    if flow.resendAt == nil { flow.resendAt = now &+ flow.sender.timeout.value }
+  }
+
+  /// The host's stream has ended.
+  private func sendEnd(_ flow: TCPFlow) {
+    flow.state = flow.state == .closeWait ? .lastAck : .finWait1
+    sendControl(
+      flow, [.fin, .ack], sequence: flow.sender.next, acknowledgment: flow.receiver.next)
+    flow.sender.sent([], 0..<0, isLast: true, now: now)
+    if flow.resendAt == nil { flow.resendAt = now &+ flow.sender.timeout.value }
+  }
+
+  /// Sends lost segments again. Answers `false` if there was no room for all that may go.
+  private func resend(_ flow: TCPFlow) -> Bool {
+    while flow.sender.mayResend {
+      guard room > 0 else {
+        wait(flow)
+        return false
+      }
+      guard let segment = flow.sender.takeLost(now: now) else { break }
+      statistics.retransmissions &+= 1
+      let prefix = headerLength(isV6: flow.key.guest.address.isV6) + TCPHeader.length
+      var bytes: [UInt8] = []
+      bytes.reserveCapacity(prefix + segment.data.count)
+      bytes.append(contentsOf: repeatElement(0, count: prefix))
+      bytes.append(contentsOf: segment.bytes[segment.data])
+      var flags: TCPHeader.Flags = [.ack, .psh]
+      if segment.isLast { flags.insert(.fin) }
+      sendFrame(
+        flow, &bytes, flags, sequence: segment.start, dataCount: segment.data.count)
+      flow.resendAt = now &+ flow.sender.timeout.value
+    }
+    return true
+  }
+
+  // MARK: Segments
+
+  /// Fills in a segment's headers, without options, and sends it.
+  private func sendFrame(
+    _ flow: TCPFlow, _ bytes: inout [UInt8], _ flags: TCPHeader.Flags,
+    sequence: SequenceNumber, dataCount: Int
+  ) {
+    let start = headerLength(isV6: flow.key.guest.address.isV6)
+    flow.receiver.openWindow(segmentSize: flow.sender.segmentSize)
+    flow.owesAcknowledgment = false
+    writeTCP(
+      &bytes, flow.key, flags, sequence: sequence, acknowledgment: flow.receiver.next,
+      window: flow.receiver.window(scaled: flow.windowShift != nil), headerLength: 20)
+    guard
+      writeHeaders(
+        &bytes, from: flow.key.remote.address, to: flow.key.guest.address, IPProtocol.tcp)
+    else { return }
+    var unfinished = finishSum(
+      &bytes, at: start, offset: 16, from: flow.key.remote.address, to: flow.key.guest.address,
+      IPProtocol.tcp)
+    if dataCount > flow.sender.segmentSize { unfinished.segmentSize = flow.sender.segmentSize }
+    emit(bytes, unfinished)
+  }
+
+  /// A segment without data or options.
+  func sendControl(
+    _ flow: TCPFlow, _ flags: TCPHeader.Flags, sequence: SequenceNumber,
+    acknowledgment: SequenceNumber, options: [UInt8] = []
+  ) {
+    let window =
+      flags.contains(.rst)
+      ? 0
+      : flow.receiver.window(scaled: flow.windowShift != nil && !flags.contains(.syn))
+    sendSegment(
+      flow.key, flags, sequence: sequence, acknowledgment: acknowledgment, window: window,
+      options: options)
+  }
+
+  private func sendSegment(
+    _ key: FlowKey, _ flags: TCPHeader.Flags, sequence: SequenceNumber,
+    acknowledgment: SequenceNumber, window: UInt16, options: [UInt8] = []
+  ) {
+    let start = headerLength(isV6: key.guest.address.isV6)
+    let length = TCPHeader.length + options.count
+    var bytes = [UInt8](repeating: 0, count: start + length)
+    for (index, byte) in options.enumerated() { bytes[start + TCPHeader.length + index] = byte }
+    writeTCP(
+      &bytes, key, flags, sequence: sequence, acknowledgment: acknowledgment, window: window,
+      headerLength: length)
+    let unfinished = finishSum(
+      &bytes, at: start, offset: 16, from: key.remote.address, to: key.guest.address,
+      IPProtocol.tcp)
+    guard writeHeaders(&bytes, from: key.remote.address, to: key.guest.address, IPProtocol.tcp)
+    else { return }
+    emit(bytes, unfinished)
+  }
+
+  private func writeTCP(
+    _ bytes: inout [UInt8], _ key: FlowKey, _ flags: TCPHeader.Flags, sequence: SequenceNumber,
+    acknowledgment: SequenceNumber, window: UInt16, headerLength length: Int
+  ) {
+    let start = headerLength(isV6: key.guest.address.isV6)
+    bytes.put(key.remote.port, start)
+    bytes.put(key.guest.port, start + 2)
+    bytes.put(sequence.raw, start + 4)
+    bytes.put(flags.contains(.ack) ? acknowledgment.raw : 0, start + 8)
+    bytes[start + 12] = UInt8(truncatingIfNeeded: length / 4) &<< 4
+    bytes[start + 13] = flags.rawValue
+    bytes.put(window, start + 14)
+  }
+
+  /// Our SYN, with or without an acknowledgment of the guest's; again each time the timer rings.
+  func sendHandshake(_ flow: TCPFlow) {
+    let isAnswer = flow.state == .synReceived
+    let isV6 = flow.key.guest.address.isV6
+    let size = UInt16(clamping: plan.maximumTransmissionUnit - (isV6 ? 60 : 40))
+    var options: [UInt8] = [
+      TCPHeader.Option.maximumSegmentSize, 4, UInt8(truncatingIfNeeded: size &>> 8),
+      UInt8(truncatingIfNeeded: size),
+    ]
+    if !isAnswer || flow.offer.maySelect {
+      options += [
+        TCPHeader.Option.nothing, TCPHeader.Option.nothing, TCPHeader.Option.maySelect, 2,
+      ]
+    }
+    if !isAnswer || flow.windowShift != nil {
+      options += [
+        TCPHeader.Option.nothing, TCPHeader.Option.windowScale, 3, TCPReceiver.scale,
+      ]
+    }
+    sendControl(
+      flow, isAnswer ? [.syn, .ack] : .syn, sequence: flow.initialSent,
+      acknowledgment: flow.receiver.next, options: options)
+    let delay = Self.handshakeInterval &<< UInt64(min(flow.attempts, 5))
+    flow.deadline = now &+ delay
+    deadlines.schedule(flow)
+  }
+
+  /// Says what has come in and how much more may, with what came out of order.
+  func acknowledge(_ flow: TCPFlow) {
+    flow.owesAcknowledgment = false
+    flow.receiver.openWindow(segmentSize: flow.sender.segmentSize)
+    var options: [UInt8] = []
+    if flow.receiver.hasEarly, flow.offer.maySelect {
+      let blocks = flow.receiver.selected
+      options = [TCPHeader.Option.nothing, TCPHeader.Option.nothing, TCPHeader.Option.selected]
+      options.append(UInt8(truncatingIfNeeded: 2 + 8 * blocks.count))
+      for index in 0..<blocks.count {
+        for place in [blocks[index].start.raw, blocks[index].end.raw] {
+          for shift in stride(from: UInt32(24), through: 0, by: -8) {
+            options.append(UInt8(truncatingIfNeeded: place &>> shift))
+          }
+        }
+      }
+    }
+    sendControl(
+      flow, .ack, sequence: flow.sender.next, acknowledgment: flow.receiver.next,
+      options: options)
+  }
+
+  /// RFC 9293 3.10.7.1: a segment that belongs to no connection is answered so that its sender gives up.
+  func refuse(_ header: TCPHeader, _ packet: Packet) {
+    guard !header.flags.contains(.rst) else { return }
+    let key = FlowKey(
+      transport: .tcp, guest: Endpoint(packet.source, header.sourcePort),
+      remote: Endpoint(packet.destination, header.destinationPort))
+    guard !packet.source.isUnspecified else { return }
+    if header.flags.contains(.ack) {
+      sendSegment(
+        key, .rst, sequence: header.acknowledgment, acknowledgment: SequenceNumber(0), window: 0)
+    } else {
+      let length =
+        header.data.count + (header.flags.contains(.syn) ? 1 : 0)
+        + (header.flags.contains(.fin) ? 1 : 0)
+      sendSegment(
+        key, [.rst, .ack], sequence: SequenceNumber(0),
+        acknowledgment: header.sequence + length, window: 0)
+    }
+  }
+}
