@@ -134,7 +134,7 @@ import Testing
 
   @Test func `no frame makes it trap, or make more than it may`() {
     var chance = Chance(seed: 7)
-    for _ in 0..<20_000 {
+    for _ in 0..<5000 {
       var frame = Sample.tcp(
         .init(
           isV6: chance.number(below: 2) == 0, tags: Int(chance.number(below: 3)),
