@@ -3,12 +3,13 @@
 
 The guest (Tests/Guests/Programs/ExitCost.swift) times accesses that user space answers, by its time-stamp counter,
 less what its loop costs without one. QEMU leaves the interrupt controllers to user space as Roost does. A doorbell needs
-a device that has one: QEMU's pci-testdev, and a device of Roost's conformance suite, which runs the same loop. Run it
-through exit-cost.sh or `make exit-cost`, which build everything.
+a device that has one: QEMU's pci-testdev, and one that a test puts into a machine of Roost's, which runs the same guest.
+Run it through exit-cost.sh or `make exit-cost`, which build everything.
 """
 import argparse
 import os
 import re
+import statistics
 import subprocess
 import sys
 
@@ -25,19 +26,14 @@ ROWS = {
 
 
 def costs(command, environment=None):
-    """What one run says, by row; `nothing` is its empty loop."""
+    """What one run says, by row, less its empty loop, `nothing`: so what disturbs a whole run cancels out."""
     result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             timeout=120, env=environment, check=False)
     text = result.stdout.decode(errors="replace")
     found = {name: int(ticks) for name, ticks in re.findall(r"cost (\S+) (\d+)", text)}
     if "nothing" not in found:
         sys.exit(f"error: {command[0]} measured nothing; it said:\n{text[-2000:]}")
-    return found
-
-
-def least(runs, name):
-    """The undisturbed cost of a row: the quickest run's, less the quickest empty loop."""
-    return min(runs[name]) - min(runs["nothing"])
+    return {name: ticks - found["nothing"] for name, ticks in found.items() if name != "nothing"}
 
 
 def main():
@@ -45,7 +41,7 @@ def main():
     parser.add_argument("--roost", required=True, help="the command")
     parser.add_argument("--tests", required=True, help="the package's tests, for Roost's doorbells")
     parser.add_argument("--guests", required=True, help="the image of all guests")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         sys.exit("error: there is no /dev/kvm that this user may open: 'roost doctor' says what to do.")
@@ -69,7 +65,7 @@ def main():
         if name not in theirs or name not in ours:
             print(f"{title:42} {'not measured':>25}")
             continue
-        its, mine = least(theirs, name), least(ours, name)
+        its, mine = statistics.median(theirs[name]), statistics.median(ours[name])
         print(f"{title:42} {its:8.0f} {mine:8.0f} {mine / max(its, 1):7.2f}")
 
 

@@ -49,6 +49,15 @@ struct InterruptRelayTests {
     #expect(forgotten == nil)
   }
 
+  @Test func `after the machine's end nothing is relayed`() {
+    let controllers = Controllers()
+    let relay = InterruptRelay(to: controllers)
+    relay.disconnect()
+    relay.set(ProcessorPin.lint0, asserted: true)
+    relay.signal(MSI(address: 0xfee0_0000, data: 0x41), from: 0)
+    #expect(controllers.heard.isEmpty)
+  }
+
   @Test func `a board without listeners leaves new controllers alone`() {
     let second = Controllers()
     let relay = InterruptRelay(to: Controllers())

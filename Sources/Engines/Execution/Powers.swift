@@ -29,12 +29,17 @@ package enum AddressSpace: Sendable, Hashable { case ports, registers }
 package struct DoorbellTrigger: Sendable, Hashable {
   package let space: AddressSpace
   package let address: UInt64
-  package let width: AccessWidth
+  /// Only writes of this width; `nil`: of any. An engine may be quickest with these, since it need not look at the
+  /// instruction.
+  package let width: AccessWidth?
   /// Only writes of this value; `nil`: of any.
   package let value: UInt64?
 
-  package init(_ space: AddressSpace, _ address: UInt64, _ width: AccessWidth, value: UInt64? = nil)
-  {
+  /// - Precondition: who asks for a value says of which width.
+  package init(
+    _ space: AddressSpace, _ address: UInt64, _ width: AccessWidth?, value: UInt64? = nil
+  ) {
+    precondition(width != nil || value == nil, "a value without a width")
     self.space = space
     self.address = address
     self.width = width

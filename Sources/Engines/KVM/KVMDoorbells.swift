@@ -29,7 +29,8 @@ final class KVMDoorbells: DoorbellRegistrar, Sendable {
     }
     var request = kvm_ioeventfd()
     request.addr = trigger.address
-    request.len = UInt32(trigger.width.rawValue)
+    // Of any width: in memory KVM then rings it without a look at the instruction.
+    request.len = UInt32(trigger.width?.rawValue ?? 0)
     request.fd = handle
     request.flags = flags
     if trigger.space == .ports { request.flags |= UInt32(KVM_DOORBELL_AT_PORT) }

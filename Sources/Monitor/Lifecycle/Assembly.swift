@@ -98,8 +98,12 @@ extension Assembly {
     await loop.run()
   }
 
-  /// Ends the processors' threads. Only at rest; for good.
-  package func dismantle() { processors.leave() }
+  /// Ends the processors' threads, and leads the wires to them nowhere. Only at rest; for good.
+  package func dismantle() {
+    processors.leave()
+    interrupts.disconnect()
+    panel.connect {}
+  }
 }
 
 // MARK: - Power-on, reset, restore

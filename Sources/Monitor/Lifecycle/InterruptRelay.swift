@@ -6,7 +6,8 @@ import Synchronization
 /// may change.
 package final class InterruptRelay: ProcessorInterrupts {
   private struct State {
-    var controllers: any ProcessorInterrupts
+    /// `nil` once the machine has ended.
+    var controllers: (any ProcessorInterrupts)?
     /// The pins of `ProcessorPin` that are asserted.
     var asserted: Set<UInt32> = []
     // The machine holds these two, and they hold the relay.
@@ -31,6 +32,9 @@ package final class InterruptRelay: ProcessorInterrupts {
     for pin in state.asserted { controllers.set(pin, asserted: true) }
   }
 
+  /// Lets go of the controllers, and with them of the engine: the machine has ended.
+  package func disconnect() { state.withLock { $0.controllers = nil } }
+
   /// Tells the board the end of all level-triggered interrupts but those that the processors have under way. Only at
   /// rest, for processors that came from elsewhere: an end that one of them was about to tell stayed behind.
   package func endAll(but underWay: Set<UInt8>) {
@@ -50,11 +54,11 @@ extension InterruptRelay {
       if asserted { state.asserted.insert(pin) } else { state.asserted.remove(pin) }
       return state.controllers
     }
-    controllers.set(pin, asserted: asserted)
+    controllers?.set(pin, asserted: asserted)
   }
 
   package func signal(_ message: MSI, from requester: UInt16) {
-    state.withLock { $0.controllers }.signal(message, from: requester)
+    state.withLock { $0.controllers }?.signal(message, from: requester)
   }
 
   package func connect(acknowledger: any InterruptAcknowledger) {
@@ -62,7 +66,7 @@ extension InterruptRelay {
       state.acknowledger = acknowledger
       return state.controllers
     }
-    controllers.connect(acknowledger: acknowledger)
+    controllers?.connect(acknowledger: acknowledger)
   }
 
   package func connect(endOfInterrupt: any EndOfInterruptListener) {
@@ -70,6 +74,6 @@ extension InterruptRelay {
       state.endOfInterrupt = endOfInterrupt
       return state.controllers
     }
-    controllers.connect(endOfInterrupt: endOfInterrupt)
+    controllers?.connect(endOfInterrupt: endOfInterrupt)
   }
 }

@@ -42,7 +42,7 @@ extension EngineContract {
       func read(_ access: Access) -> UInt64 { others.read(access) }
 
       func write(_ value: UInt64, _ access: Access) {
-        if access.offset == 0, access.width == trigger.width,
+        if access.offset == 0, trigger.width.map({ $0 == access.width }) ?? true,
           trigger.value.map({ $0 == value }) ?? true
         {
           bell.ring()
@@ -57,6 +57,7 @@ extension EngineContract {
       DoorbellTrigger(.registers, Place.registers, .doubleword),
       DoorbellTrigger(.registers, Place.registers, .word, value: 7),
       DoorbellTrigger(.registers, Place.registers, .quadword),
+      DoorbellTrigger(.registers, Place.registers, nil), DoorbellTrigger(.ports, 0x700, nil),
     ]
 
     private func write(
@@ -82,17 +83,20 @@ extension EngineContract {
       let device = Rung(trigger, rig)
       try rig.partition.doorbells?.add(device.bell, for: trigger)
       // Other widths, values and places are the device's.
-      let other: AccessWidth = trigger.width == .word ? .doubleword : .word
+      let width = trigger.width ?? .word
+      let other: AccessWidth = width == .word ? .doubleword : .word
       try rig.run { code in
-        self.write(7, other, to: trigger, &code)
-        self.write(7, trigger.width, to: trigger, offset: 8, &code)
-        if trigger.value != nil { self.write(8, trigger.width, to: trigger, &code) }
+        if trigger.width != nil { self.write(7, other, to: trigger, &code) }
+        self.write(7, width, to: trigger, offset: 8, &code)
+        if trigger.value != nil { self.write(8, width, to: trigger, &code) }
       }
-      var expected: [Recorder.Seen] = [.write(0, other, 7), .write(8, trigger.width, 7)]
-      if trigger.value != nil { expected.append(.write(0, trigger.width, 8)) }
+      var expected: [Recorder.Seen] = [.write(8, width, 7)]
+      if trigger.width != nil { expected.insert(.write(0, other, 7), at: 0) }
+      if trigger.value != nil { expected.append(.write(0, width, 8)) }
       #expect(device.others.seen == expected)
       for round in 1...5 {
-        try rig.run { code in self.write(7, trigger.width, to: trigger, &code) }
+        let rung = trigger.width == nil && round % 2 == 0 ? other : width
+        try rig.run { code in self.write(7, rung, to: trigger, &code) }
         #expect(rig.waitUntil { device.count == round }, "it rang \(device.count) times")
       }
       #expect(device.others.seen == expected)
@@ -106,7 +110,7 @@ extension EngineContract {
       }
       // Taken away, the device rings it itself.
       try rig.partition.doorbells?.remove(device.bell, for: trigger)
-      try rig.run { code in self.write(7, trigger.width, to: trigger, &code) }
+      try rig.run { code in self.write(7, width, to: trigger, &code) }
       #expect(rig.waitUntil { device.count == 6 })
     }
 

@@ -20,7 +20,9 @@ import Testing
     let rounds = 500
     // Three processors each send their own vector to processor 0, the next when the last has arrived;
     // processor 1 is kept busy by an interrupt that sends itself again.
-    bench.apics.connect(endOfInterrupt: Resender(bench.apics))
+    let resender = Resender(bench.apics)
+    defer { withExtendedLifetime(resender) {} }
+    bench.apics.connect(endOfInterrupt: resender)
     bench.apics.signal(MSI(address: 0xfee0_1000, data: 0xc051), from: 0)
     let acknowledged = await withTaskGroup(of: Int.self) { group in
       for sender in 1...3 {

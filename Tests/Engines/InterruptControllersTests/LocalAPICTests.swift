@@ -104,7 +104,9 @@ import Testing
   }
 
   @Test func `LINT0 in ExtINT mode asks the 8259 pair for the vector`() {
-    bench.apics.connect(acknowledger: FixedAcknowledger(vector: 0x20))
+    let acknowledger = FixedAcknowledger(vector: 0x20)
+    defer { withExtendedLifetime(acknowledger) {} }
+    bench.apics.connect(acknowledger: acknowledger)
     bench.apics.set(ProcessorPin.lint0, asserted: true)
     #expect(bench[0].pending == [])
     bench[0].write(0x700, Offset.lint0)
@@ -132,7 +134,9 @@ import Testing
     let fresh = APICBench(processors: 1)
     fresh[0].initialise(asBootstrap: true)
     fresh[0].setVirtualWire()
-    fresh.apics.connect(acknowledger: FixedAcknowledger(vector: 8))
+    let acknowledger = FixedAcknowledger(vector: 8)
+    defer { withExtendedLifetime(acknowledger) {} }
+    fresh.apics.connect(acknowledger: acknowledger)
     fresh.apics.set(ProcessorPin.lint0, asserted: true)
     #expect(fresh[0].acknowledgeInterrupt() == 8)
     #expect(fresh[0].read(Offset.lint1) == 0x400)
@@ -200,7 +204,9 @@ import Testing
   }
 
   @Test func `without an APIC the pins are INTR and NMI`() {
-    bench.apics.connect(acknowledger: FixedAcknowledger(vector: 0x30))
+    let acknowledger = FixedAcknowledger(vector: 0x30)
+    defer { withExtendedLifetime(acknowledger) {} }
+    bench.apics.connect(acknowledger: acknowledger)
     #expect(bench[0].writeMSR(0xfee0_0000, X86.MSR.apicBase))
     bench.apics.set(ProcessorPin.lint0, asserted: true)
     #expect(bench[0].acknowledgeInterrupt() == 0x30)

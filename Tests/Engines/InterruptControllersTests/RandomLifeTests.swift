@@ -13,7 +13,9 @@ import Work
   func `local APICs live through anything`(seed: UInt64) throws {
     var chance = Chance(seed: seed)
     let bench = APICBench(processors: 2)
-    bench.apics.connect(acknowledger: FixedAcknowledger(vector: 0x20))
+    let acknowledger = FixedAcknowledger(vector: 0x20)
+    defer { withExtendedLifetime(acknowledger) {} }
+    bench.apics.connect(acknowledger: acknowledger)
     for _ in 0..<5000 {
       let index = Int(chance.number(below: 2))
       let apic = bench[index]

@@ -19,7 +19,7 @@ import Arch
   if info.isAsked(for: "ordering") { Ordering.run() }
   if info.isAsked(for: "vectors") { KernelVectors.run() }
   if info.isAsked(for: "checksum") { Checksum.run() }
-  if info.isAsked(for: "exit-cost") { ExitCost.run() }
+  if info.isAsked(for: "exit-cost") { ExitCost.run(info) }
   if info.isAsked(for: "pci") { PCIScan.run() }
   if info.isAsked(for: "rtc") { RealTimeClock.run() }
   if info.isAsked(for: "acpi") { ACPITables.run() }
