@@ -158,7 +158,7 @@ struct QCOW2CrashTests {
     return nil
   }
 
-  @Test(arguments: 1...24)
+  @Test(arguments: Effort.scripts(24))
   func `power lost at any moment leaves a whole image`(seed: UInt64) throws {
     #expect(try Self.losePower(seed: seed, moments: 25) == nil)
   }
@@ -188,7 +188,7 @@ struct QCOW2CrashTests {
     #expect(try QCOW2Image.check(file).isClean)
   }
 
-  @Test(arguments: 1...20)
+  @Test(arguments: Effort.scripts(20))
   func `nothing is lost when there is no room, and it goes on when there is`(seed: UInt64) throws {
     var chance = Chance(seed: seed)
     let file = MemoryFile()

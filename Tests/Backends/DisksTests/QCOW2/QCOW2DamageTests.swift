@@ -97,7 +97,7 @@ struct QCOW2DamageTests {
     }
   }
 
-  @Test(arguments: 1...150)
+  @Test(arguments: Effort.scripts(150))
   func `a damaged image is refused or read`(seed: UInt64) throws {
     var chance = Chance(seed: seed &* 77)
     var bytes = try Self.original(&chance)

@@ -85,7 +85,7 @@ struct QCOW2ExchangeTests {
     #expect(try images.content("a") == content)
   }
 
-  @Test(arguments: 1...12)
+  @Test(arguments: Effort.scripts(12))
   func `a random life of ours is whole to qemu-img`(seed: UInt64) throws {
     let images = try QEMUImages()
     var chance = Chance(seed: seed &* 1000)

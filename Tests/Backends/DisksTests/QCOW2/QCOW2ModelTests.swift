@@ -53,7 +53,7 @@ struct QCOW2ModelTests {
     return try disk.reopen().map { "seed \(seed), at the end, \(options): \($0)" }
   }
 
-  @Test(arguments: 1...40)
+  @Test(arguments: Effort.scripts(40))
   func `a random life keeps the disk's content and a clean check`(seed: UInt64) throws {
     #expect(try Self.life(seed: seed, steps: 150) == nil)
   }
