@@ -123,4 +123,82 @@ struct QCOW2ConcurrencyTests {
     try image.flush()
     #expect(try QCOW2Image.check(file).isClean)
   }
+
+  /// A file whose reads of one place wait until they are let go.
+  final class GatedFile: ImageFile {
+    let file: MemoryFile
+    let lock = ConditionLock()
+    private struct State {
+      var gate: UInt64?
+      var isWaiting = false
+    }
+    private let state = Mutex(State())
+
+    init(_ file: MemoryFile) { self.file = file }
+
+    var isReadOnly: Bool { false }
+    var alignment: Int { 1 }
+
+    func close(at offset: UInt64) { state.withLock { $0.gate = offset } }
+
+    func open() {
+      lock.withLock {
+        state.withLock { $0.gate = nil }
+        lock.wakeAll()
+      }
+    }
+
+    func awaitReader() {
+      lock.withLock { while !state.withLock({ $0.isWaiting }) { lock.wait() } }
+    }
+
+    func read(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) throws(DiskError) {
+      lock.withLock {
+        guard state.withLock({ $0.gate == offset }) else { return }
+        state.withLock { $0.isWaiting = true }
+        lock.wakeAll()
+        while state.withLock({ $0.gate == offset }) { lock.wait() }
+      }
+      try file.read(parts, at: offset)
+    }
+
+    func length() throws(DiskError) -> UInt64 { try file.length() }
+    func readAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool { false }
+    func write(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) throws(DiskError) {
+      try file.write(parts, at: offset)
+    }
+    func flush() throws(DiskError) { try file.flush() }
+    func setLength(_ length: UInt64) throws(DiskError) { try file.setLength(length) }
+    func punch(_ range: Range<UInt64>) -> Bool { file.punch(range) }
+  }
+
+  @Test func `a cluster that is still being read is not used for something else`() throws {
+    let file = GatedFile(MemoryFile())
+    let image = try QCOW2Image.create(QCOW2Options(size: 64 << 20), in: file)
+    try ModelDisk.write([UInt8](repeating: 5, count: 65536), to: image, at: 0)
+    try image.flush()
+    let place = try #require(try image.extent(at: 0).hostOffset)
+    file.close(at: place)
+    let found = Mutex<[UInt8]>([])
+    let reader = try HostOS.Thread(name: "reader") {
+      let bytes = (try? ModelDisk.bytes(image, 0..<65536)) ?? []
+      found.withLock { $0 = bytes }
+    }
+    file.awaitReader()
+    try image.discard(0..<65536)
+    let isFlushed = Atomic<Bool>(false)
+    let flusher = try HostOS.Thread(name: "flusher") {
+      try? image.flush()
+      isFlushed.store(true, ordering: .sequentiallyConsistent)
+    }
+    // Were the flush to go on, one of these would find the cluster free.
+    for round in 1..<200 where !isFlushed.load(ordering: .sequentiallyConsistent) || round < 20 {
+      try ModelDisk.write([UInt8](repeating: 9, count: 65536), to: image, at: round * 65536)
+    }
+    file.open()
+    reader.join()
+    flusher.join()
+    #expect(found.withLock { $0 } == [UInt8](repeating: 5, count: 65536))
+    #expect(try image.check().isClean)
+  }
 }
