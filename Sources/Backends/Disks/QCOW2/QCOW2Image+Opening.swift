@@ -38,7 +38,8 @@ extension QCOW2Image {
     let isReadOnly = readOnly || file.isReadOnly || snapshot != nil
     guard file.alignment <= header.geometry.pieceSize else {
       throw .refused(
-        "The image's clusters of \(header.geometry.clusterSize) bytes are too small for direct input and output.")
+        "The image's clusters of \(header.geometry.clusterSize) bytes are too small for direct input and output."
+      )
     }
     guard isReadOnly || !header.incompatible.contains(.corrupt) else {
       throw .refused(

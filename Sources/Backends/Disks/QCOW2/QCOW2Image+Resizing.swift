@@ -13,7 +13,8 @@ extension QCOW2Image: ResizableImage {
   package func resize(to newSize: UInt64, mayShrink: Bool) throws(ImageError) {
     guard !isReadOnly else { throw .disk(.readOnly) }
     guard header.version >= 3 || header.snapshotCount == 0 else {
-      throw .refused("A version 2 image with snapshots cannot be resized: they do not know their size.")
+      throw .refused(
+        "A version 2 image with snapshots cannot be resized: they do not know their size.")
     }
     guard newSize % 512 == 0 else {
       throw .refused("A disk's size is a multiple of 512 bytes.")
@@ -133,7 +134,10 @@ extension QCOW2Image: ResizableImage {
     }
     while true {
       if let home = try placeBehindEverything(count) { return home }
-      lock.withLock { searchStart = max(searchStart, refcountTableEntries << UInt64(geometry.refcountsPerBlockBits)) }
+      lock.withLock {
+        searchStart = max(
+          searchStart, refcountTableEntries << UInt64(geometry.refcountsPerBlockBits))
+      }
       try growRefcountTable()
     }
   }

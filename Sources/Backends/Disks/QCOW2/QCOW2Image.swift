@@ -26,6 +26,7 @@ package final class QCOW2Image: DiskImage, @unchecked Sendable {
   let operations: OperationCounter
   let decompressed = DecompressedCluster()
   let byteCount: Atomic<UInt64>
+  let scratch: ScratchBuffers
 
   // Guarded by `lock`.
   var header: QCOW2Header
@@ -62,6 +63,8 @@ package final class QCOW2Image: DiskImage, @unchecked Sendable {
     self.depth = depth
     geometry = header.geometry
     byteCount = Atomic(header.size)
+    // What is filled before a write and what is filled behind it may lie in two clusters.
+    scratch = ScratchBuffers(count: 2 * header.geometry.clusterSize)
     l1Offset = header.l1Offset
     l1Size = UInt64(header.l1Size)
     operations = OperationCounter(lock)

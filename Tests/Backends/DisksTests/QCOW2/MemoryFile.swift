@@ -62,7 +62,8 @@ final class MemoryFile: ImageFile {
           ? min(part.count, state.bytes.count - Int(position)) : 0
         if there > 0 {
           state.bytes.withUnsafeBytes {
-            part.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(position)..<Int(position) + there]))
+            part.copyMemory(
+              from: UnsafeRawBufferPointer(rebasing: $0[Int(position)..<Int(position) + there]))
           }
         }
         if there < part.count {
@@ -120,7 +121,10 @@ final class MemoryFile: ImageFile {
       let end = Int(offset) + new.count
       if bytes.count < end { bytes += [UInt8](repeating: 0, count: end - bytes.count) }
       bytes.withUnsafeMutableBytes { target in
-        new.withUnsafeBytes { target.baseAddress!.advanced(by: Int(offset)).copyMemory(from: $0.baseAddress!, byteCount: new.count) }
+        new.withUnsafeBytes {
+          target.baseAddress!.advanced(by: Int(offset)).copyMemory(
+            from: $0.baseAddress!, byteCount: new.count)
+        }
       }
     case .setLength(let length):
       if bytes.count > Int(length) {

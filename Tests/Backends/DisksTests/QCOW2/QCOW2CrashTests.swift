@@ -61,7 +61,8 @@ struct QCOW2CrashTests {
         now.replaceSubrange(range, with: bytes)
         kind = .write(at: start, bytes)
       case 4:
-        try image.writeZeroes(UInt64(start)..<UInt64(range.upperBound), mayUnmap: chance.next() & 1 == 0)
+        try image.writeZeroes(
+          UInt64(start)..<UInt64(range.upperBound), mayUnmap: chance.next() & 1 == 0)
         now.replaceSubrange(range, with: [UInt8](repeating: 0, count: range.count))
         kind = .zero(range)
       case 5:
@@ -198,7 +199,8 @@ struct QCOW2CrashTests {
     var content = [UInt8](repeating: 0, count: 1 << 20)
     for round in 0..<30 {
       let start = Int(chance.number(below: 2000)) * 512
-      let bytes = [UInt8](repeating: UInt8(round + 1), count: 512 * Int(1 + chance.number(below: 40)))
+      let bytes = [UInt8](
+        repeating: UInt8(round + 1), count: 512 * Int(1 + chance.number(below: 40)))
       let fails = round % 3 == 1
       if fails { file.fail(after: Int(chance.number(below: 3))) }
       do {

@@ -37,7 +37,9 @@ struct QCOW2ModelTests {
         if let wrong = try below.step(&chance, maximum: 100_000) { return "beneath: \(wrong)" }
       }
       try below.image.flush()
-      for index in 0..<min(content.count, below.content.count) { content[index] = below.content[index] }
+      for index in 0..<min(content.count, below.content.count) {
+        content[index] = below.content[index]
+      }
       options.backingName = "base"
       options.backingFormat = "qcow2"
       resolver = Images(images: ["base": below.image])
