@@ -120,7 +120,7 @@ extension QCOW2Image {
     }
     searchStart = 0
     virginStart = geometry.clusters(for: length)
-    allocatedEnd = 0
+    fileLength = length
     metadata = MetadataFilter(expected: Int(header.l1Size) + Int(refcountTableEntries))
     for cluster in fixedMetadata.joined() { metadata.insert(cluster) }
     try passingOn { () throws(DiskError) in

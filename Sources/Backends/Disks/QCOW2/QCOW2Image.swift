@@ -43,8 +43,9 @@ package final class QCOW2Image: DiskImage, @unchecked Sendable {
   var searchStart: UInt64 = 0
   /// From here on the file has never been written: it reads as zeroes.
   var virginStart: UInt64 = .max
-  /// Behind the last cluster in use that this program has allocated.
-  var allocatedEnd: UInt64 = 0
+  /// Bytes of the file. It grows before clusters are handed out, under the lock, and never by a write of data: so
+  /// nobody can cut off what another has just written.
+  var fileLength: UInt64 = 0
   var metadata = MetadataFilter(expected: 0)
   var fixedMetadata: [Range<UInt64>] = []
   /// Where the next compressed cluster may begin, in a cluster that holds others already.

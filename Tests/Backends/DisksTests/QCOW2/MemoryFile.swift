@@ -50,7 +50,11 @@ final class MemoryFile: ImageFile {
     }
   }
 
-  func length() throws(DiskError) -> UInt64 { state.withLock { UInt64($0.bytes.count) } }
+  func length() throws(DiskError) -> UInt64 {
+    let length = state.withLock { UInt64($0.bytes.count) }
+    yield()  // what is known of the length may be old by the time it is used
+    return length
+  }
 
   func read(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) throws(DiskError) {
     yield()
