@@ -42,10 +42,12 @@ extension PositionalFile {
     }
   }
 
-  /// Fills the parts from the page cache; answers `false`, having filled none or some, if that would not do.
+  /// Fills the parts from the page cache; answers `false`, having filled none or some, if that would not do, as it
+  /// never does for a file that passes the cache by.
   package func readAtOnce(
     _ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64
   ) -> Bool {
+    guard alignment == 1 else { return false }
     let (done, code) = transfer(parts, at: offset) { vectors, count, offset in
       roost_preadv_nowait(descriptor.handle, vectors, count, offset)
     }

@@ -23,7 +23,9 @@ struct QCOW2Geometry: Sendable, Equatable {
   /// Reference counts in one block are 2 to this power.
   var refcountsPerBlockBits: Int { clusterBits + 3 - refcountOrder }
   var refcountsPerBlock: UInt64 { 1 << UInt64(refcountsPerBlockBits) }
-  var largestRefcount: UInt64 { refcountOrder == 6 ? .max : (1 << (1 << UInt64(refcountOrder))) - 1 }
+  var largestRefcount: UInt64 {
+    refcountOrder == 6 ? .max : (1 << (1 << UInt64(refcountOrder))) - 1
+  }
 
   /// The unit in which metadata are cached, read and written: it never crosses a cluster.
   var pieceSize: Int { min(clusterSize, 4096) }

@@ -48,7 +48,8 @@ extension QCOW2Header {
     _ reader: inout ByteReader, _ bytes: [UInt8]
   ) throws(ImageError) {
     guard version >= 3 else { return }
-    guard let incompatible = reader.number(UInt64.self), let compatible = reader.number(UInt64.self),
+    guard let incompatible = reader.number(UInt64.self),
+      let compatible = reader.number(UInt64.self),
       let autoclear = reader.number(UInt64.self), let refcountOrder = reader.number(UInt32.self),
       let headerLength = reader.number(UInt32.self)
     else { throw .refused("The qcow2 image ends inside its header.") }
@@ -57,7 +58,8 @@ extension QCOW2Header {
     self.autoclear = autoclear
     self.refcountOrder = refcountOrder
     guard refcountOrder <= 6 else {
-      throw .refused("The qcow2 image has reference counts of 2^\(refcountOrder) bits: at most 2^6.")
+      throw .refused(
+        "The qcow2 image has reference counts of 2^\(refcountOrder) bits: at most 2^6.")
     }
     guard headerLength >= 104, headerLength % 8 == 0, headerLength <= 1 << clusterBits,
       let more = reader.take(Int(headerLength) - 104)
@@ -90,7 +92,8 @@ extension QCOW2Header {
         featureName(kind: 0, bit: UInt8($0)) ?? "bit \($0)"
       }
       throw .refused(
-        "The qcow2 image needs features that Roost does not have: \(names.joined(separator: ", ")).")
+        "The qcow2 image needs features that Roost does not have: \(names.joined(separator: ", "))."
+      )
     }
     if incompatible.contains(.externalData) || self[extension: Extension.externalData] != nil {
       throw .refused(
@@ -140,7 +143,8 @@ extension QCOW2Header {
 
   private func checkTables() throws(ImageError) {
     let geometry = self.geometry
-    func check(_ what: String, _ offset: UInt64, _ bytes: UInt64, limit: UInt64) throws(ImageError) {
+    func check(_ what: String, _ offset: UInt64, _ bytes: UInt64, limit: UInt64) throws(ImageError)
+    {
       guard bytes <= limit else {
         throw .refused("The qcow2 image's \(what) is too large: \(bytes) bytes.")
       }

@@ -82,7 +82,9 @@ extension QCOW2Image {
         let used = UInt64(walk.counts[index])
         guard let counted = try? refcount(of: cluster) else {
           needsRebuild = true
-          if used > 0 { found.corruption("Cluster \(cluster) is used \(used) times and not counted.") }
+          if used > 0 {
+            found.corruption("Cluster \(cluster) is used \(used) times and not counted.")
+          }
           continue
         }
         if counted > used {
@@ -144,7 +146,9 @@ extension QCOW2Image {
       var walk = ReferenceWalk(
         self, window: window, clusterCount: count, countsRefcounts: false)
       try walk.run()
-      for start in stride(from: window.lowerBound, to: window.upperBound, by: Int(geometry.refcountsPerBlock)) {
+      for start in stride(
+        from: window.lowerBound, to: window.upperBound, by: Int(geometry.refcountsPerBlock))
+      {
         let offset = (blocks + start >> UInt64(geometry.refcountsPerBlockBits)) << bits
         try passingOn { () throws(DiskError) in
           try file.read([block.bytes], at: offset)
@@ -179,7 +183,9 @@ extension QCOW2Image {
         let place = header.l1Offset + index * 8
         let word = try cache.number(UInt64.self, at: place)
         let offset = word & 0x00ff_ffff_ffff_fe00
-        guard offset != 0, offset & geometry.clusterMask == 0, offset >> bits < end else { continue }
+        guard offset != 0, offset & geometry.clusterMask == 0, offset >> bits < end else {
+          continue
+        }
         let wanted = offset | (try refcount(of: offset >> bits) == 1 ? 1 << 63 : 0)
         if word != wanted { try cache.store(wanted, at: place, .mapping) }
         try file.read([buffer.bytes], at: offset)

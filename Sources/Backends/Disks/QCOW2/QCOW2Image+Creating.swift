@@ -36,7 +36,8 @@ extension QCOW2Image {
       throw .refused("The backing file's name is too long for the image's header.")
     }
     guard file.alignment <= header.geometry.pieceSize else {
-      throw .refused("Clusters of \(options.clusterSize) bytes are too small for direct input and output.")
+      throw .refused(
+        "Clusters of \(options.clusterSize) bytes are too small for direct input and output.")
     }
     try passingOn { () throws(DiskError) in
       if try file.length() > 0 { try file.setLength(0) }
@@ -100,7 +101,8 @@ extension QCOW2Image {
       header[extension: QCOW2Header.Extension.featureNames] = QCOW2Header.featureNames
     }
     header.backingFormat = options.backingName == nil ? nil : options.backingFormat
-    let tables = options.size <= UInt64(Int64.max) ? header.geometry.tables(for: options.size) : .max
+    let tables =
+      options.size <= UInt64(Int64.max) ? header.geometry.tables(for: options.size) : .max
     guard tables <= QCOW2Limits.tableOfTables / 8 else {
       throw refuse("A disk of \(options.size) bytes needs larger clusters.")
     }

@@ -38,7 +38,8 @@ extension QCOW2Image {
     let isReadOnly = readOnly || file.isReadOnly || snapshot != nil
     guard file.alignment <= header.geometry.pieceSize else {
       throw .refused(
-        "The image's clusters of \(header.geometry.clusterSize) bytes are too small for direct input and output.")
+        "The image's clusters of \(header.geometry.clusterSize) bytes are too small for direct input and output."
+      )
     }
     guard isReadOnly || !header.incompatible.contains(.corrupt) else {
       throw .refused(
@@ -119,7 +120,7 @@ extension QCOW2Image {
     }
     searchStart = 0
     virginStart = geometry.clusters(for: length)
-    allocatedEnd = 0
+    fileLength = length
     metadata = MetadataFilter(expected: Int(header.l1Size) + Int(refcountTableEntries))
     for cluster in fixedMetadata.joined() { metadata.insert(cluster) }
     try passingOn { () throws(DiskError) in

@@ -118,7 +118,8 @@ extension QCOW2Image {
     let unit = UInt64(file.alignment)
     let start = range.offset / unit * unit
     let lead = Int(range.offset - start)
-    let input = HostBuffer(count: (lead + range.count + file.alignment - 1) / file.alignment * file.alignment)
+    let input = HostBuffer(
+      count: (lead + range.count + file.alignment - 1) / file.alignment * file.alignment)
     try file.read([input.bytes], at: start)
     let output = HostBuffer(count: geometry.clusterSize)
     let data = UnsafeRawBufferPointer(rebasing: input.bytes[lead..<lead + range.count])

@@ -73,19 +73,19 @@ extension QCOW2Image {
         try setRefcount(1, of: end)
         end += 1
       }
+      try makeRoom(to: end)
     } catch {
       for cluster in first..<end { try? setRefcount(0, of: cluster) }
       throw .disk(error)
     }
     searchStart = end
-    allocatedEnd = max(allocatedEnd, end)
     let isVirgin = first >= virginStart
     if end > virginStart { virginStart = end }
     return (first..<end, isVirgin)
   }
 
   private func findFree() throws(Obstacle) -> UInt64 {
-    let fileEnd = max(allocatedEnd, virginStart)
+    let fileEnd = geometry.clusters(for: fileLength)
     var cluster = searchStart
     while true {
       guard cluster < QCOW2Limits.hostOffset >> UInt64(geometry.clusterBits) else {
@@ -124,14 +124,24 @@ extension QCOW2Image {
     let index = cluster >> UInt64(geometry.refcountsPerBlockBits)
     let home = index << UInt64(geometry.refcountsPerBlockBits)
     try checkUnused(home)
+    try makeRoom(to: home + 1)
     let offset = home << UInt64(geometry.clusterBits)
     cache.forget(offset..<offset + UInt64(geometry.clusterSize))
     if home < virginStart { try clearCluster(at: offset) }
     try cache.store(offset, at: header.refcountTableOffset + index * 8, .refcountTable)
     try setRefcount(1, of: home)
     metadata.insert(home)
-    allocatedEnd = max(allocatedEnd, home + 1)
     if home + 1 > virginStart { virginStart = home + 1 }
+  }
+
+  /// Lengthens the file so that it holds all clusters before `end`, and some more.
+  func makeRoom(to end: UInt64) throws(DiskError) {
+    let needed = end << UInt64(geometry.clusterBits)
+    guard needed > fileLength else { return }
+    let step = UInt64(max(geometry.clusterSize, 1 << 20))
+    let length = (needed + step - 1) & ~(step - 1)
+    try file.setLength(length)
+    fileLength = length
   }
 
   /// Writes zeroes over a cluster.

@@ -13,7 +13,8 @@ extension QCOW2Image: ResizableImage {
   package func resize(to newSize: UInt64, mayShrink: Bool) throws(ImageError) {
     guard !isReadOnly else { throw .disk(.readOnly) }
     guard header.version >= 3 || header.snapshotCount == 0 else {
-      throw .refused("A version 2 image with snapshots cannot be resized: they do not know their size.")
+      throw .refused(
+        "A version 2 image with snapshots cannot be resized: they do not know their size.")
     }
     guard newSize % 512 == 0 else {
       throw .refused("A disk's size is a multiple of 512 bytes.")
@@ -133,7 +134,10 @@ extension QCOW2Image: ResizableImage {
     }
     while true {
       if let home = try placeBehindEverything(count) { return home }
-      lock.withLock { searchStart = max(searchStart, refcountTableEntries << UInt64(geometry.refcountsPerBlockBits)) }
+      lock.withLock {
+        searchStart = max(
+          searchStart, refcountTableEntries << UInt64(geometry.refcountsPerBlockBits))
+      }
       try growRefcountTable()
     }
   }
@@ -146,7 +150,8 @@ extension QCOW2Image: ResizableImage {
     if let failure { throw failure }
     let bits = UInt64(geometry.clusterBits)
     let blockBits = UInt64(geometry.refcountsPerBlockBits)
-    var index = (max(virginStart, allocatedEnd) + geometry.refcountsPerBlock - 1) >> blockBits
+    var index =
+      (geometry.clusters(for: fileLength) + geometry.refcountsPerBlock - 1) >> blockBits
     for later in index..<max(index, refcountTableEntries)
     where try cache.number(UInt64.self, at: header.refcountTableOffset + later * 8) != 0 {
       index = later + 1
@@ -157,6 +162,7 @@ extension QCOW2Image: ResizableImage {
     let home = index << blockBits
     let firstBlock = home + count
     for cluster in home..<firstBlock + blocks { try checkUnused(cluster) }
+    try makeRoom(to: firstBlock + blocks)
     cache.forget(firstBlock << bits..<(firstBlock + blocks) << bits)
     for block in 0..<blocks {
       try clearCluster(at: (firstBlock + block) << bits)
@@ -166,7 +172,6 @@ extension QCOW2Image: ResizableImage {
       metadata.insert(firstBlock + block)
     }
     for cluster in home..<firstBlock + blocks { try setRefcount(1, of: cluster) }
-    allocatedEnd = max(allocatedEnd, firstBlock + blocks)
     virginStart = max(virginStart, firstBlock + blocks)
     return home
   }

@@ -29,9 +29,8 @@ extension QCOW2Image {
 
   /// The same for who holds `structureLock`.
   func writeBackInStructure() throws(DiskError) {
-    let (changes, released, end) = try takeChanges()
+    let (changes, released) = try takeChanges()
     do throws(DiskError) {
-      if end > 0, try file.length() < end { try file.setLength(end) }
       try write(changes.refcounts)
       try sync()
       if !changes.refcountTable.isEmpty {
@@ -55,14 +54,14 @@ extension QCOW2Image {
     if !released.isEmpty { try countDown(released) }
   }
 
-  private func takeChanges() throws(DiskError) -> (MetadataCache.Changes, [Range<UInt64>], UInt64) {
+  private func takeChanges() throws(DiskError) -> (MetadataCache.Changes, [Range<UInt64>]) {
     lock.lock()
     defer { lock.unlock() }
     if let failure { throw failure }
     let released = releases
     releases = []
     isWritingBack = true
-    return (cache.takeChanges(), released, allocatedEnd << UInt64(geometry.clusterBits))
+    return (cache.takeChanges(), released)
   }
 
   /// Counts down what no table in the file refers to any more. A crash before this is written leaves leaks.
@@ -178,6 +177,7 @@ extension QCOW2Image {
       home + tableClusters + blocks <= QCOW2Limits.hostOffset >> bits
     else { throw .noSpace }
     for cluster in home..<home + tableClusters + blocks { try checkUnused(cluster) }
+    try makeRoom(to: home + tableClusters + blocks)
 
     let firstBlock = (home + tableClusters) << bits
     let table = HostBuffer(count: Int(tableClusters << bits))
@@ -201,7 +201,6 @@ extension QCOW2Image {
     }
     try file.write([table.bytes], at: home << bits)
     cache.forget(home << bits..<(home + tableClusters + blocks) << bits)
-    allocatedEnd = max(allocatedEnd, home + tableClusters + blocks)
     virginStart = max(virginStart, home + tableClusters + blocks)
     do throws(DiskError) {
       try file.flush()

@@ -12,7 +12,7 @@ private struct Allocation {
   let old: [ClusterEntry]
   /// The bytes that are written.
   let bytes: Range<UInt64>
-  /// What must be filled from the old content before and behind them; `nil`: with zeroes that are there already.
+  /// What must be written before and behind them, with the old content.
   let head: Filling
   let tail: Filling
 }
@@ -216,16 +216,18 @@ extension QCOW2Image {
 
   private func perform(_ allocation: Allocation, _ data: GuestBuffers) throws(DiskError) {
     do throws(DiskError) {
-      let head = try content(of: allocation.head)
-      let tail = try content(of: allocation.tail)
       let start = allocation.head.range.lowerBound
       let offset = start - allocation.clusters.lowerBound << UInt64(geometry.clusterBits)
-      if head.isEmpty && tail.isEmpty {
+      if allocation.head.range.isEmpty && allocation.tail.range.isEmpty {
         try file.write(data.parts, at: allocation.host + offset)
       } else {
-        try file.write(head.parts + data.parts + tail.parts, at: allocation.host + offset)
+        let scratch = scratch.take()
+        defer { self.scratch.give(scratch) }
+        let split = allocation.head.range.count
+        let head = try content(of: allocation.head, in: scratch, at: 0)
+        let tail = try content(of: allocation.tail, in: scratch, at: split)
+        try file.write(head + data.parts + tail, at: allocation.host + offset)
       }
-      withExtendedLifetime((head, tail)) {}
     } catch {
       finish(allocation)
       throw error
@@ -233,19 +235,16 @@ extension QCOW2Image {
     try install(allocation)
   }
 
-  private struct Content {
-    let parts: [UnsafeMutableRawBufferPointer]
-    let owner: HostBuffer?
-    var isEmpty: Bool { parts.isEmpty }
-  }
-
-  private func content(of filling: Filling) throws(DiskError) -> Content {
+  /// The old content of a range, in `scratch` if it is not zeroes.
+  private func content(
+    of filling: Filling, in scratch: HostBuffer, at place: Int
+  ) throws(DiskError) -> [UnsafeMutableRawBufferPointer] {
     let count = filling.range.count
-    if count == 0 { return Content(parts: [], owner: nil) }
-    if filling.isZero { return Content(parts: ZeroBytes.parts(count: count), owner: nil) }
-    let buffer = HostBuffer(count: count)
-    try fill(buffer.buffers, at: filling.range.lowerBound)
-    return Content(parts: [buffer.bytes], owner: buffer)
+    if count == 0 { return [] }
+    if filling.isZero { return ZeroBytes.parts(count: count) }
+    let part = scratch.buffers.slice(place..<place + count)
+    try fill(part, at: filling.range.lowerBound)
+    return part.parts
   }
 
   /// The data are in the file: now the tables may refer to them.

@@ -26,6 +26,7 @@ package final class QCOW2Image: DiskImage, @unchecked Sendable {
   let operations: OperationCounter
   let decompressed = DecompressedCluster()
   let byteCount: Atomic<UInt64>
+  let scratch: ScratchBuffers
 
   // Guarded by `lock`.
   var header: QCOW2Header
@@ -42,8 +43,9 @@ package final class QCOW2Image: DiskImage, @unchecked Sendable {
   var searchStart: UInt64 = 0
   /// From here on the file has never been written: it reads as zeroes.
   var virginStart: UInt64 = .max
-  /// Behind the last cluster in use that this program has allocated.
-  var allocatedEnd: UInt64 = 0
+  /// Bytes of the file. It grows before clusters are handed out, under the lock, and never by a write of data: so
+  /// nobody can cut off what another has just written.
+  var fileLength: UInt64 = 0
   var metadata = MetadataFilter(expected: 0)
   var fixedMetadata: [Range<UInt64>] = []
   /// Where the next compressed cluster may begin, in a cluster that holds others already.
@@ -62,6 +64,8 @@ package final class QCOW2Image: DiskImage, @unchecked Sendable {
     self.depth = depth
     geometry = header.geometry
     byteCount = Atomic(header.size)
+    // What is filled before a write and what is filled behind it may lie in two clusters.
+    scratch = ScratchBuffers(count: 2 * header.geometry.clusterSize)
     l1Offset = header.l1Offset
     l1Size = UInt64(header.l1Size)
     operations = OperationCounter(lock)

@@ -182,7 +182,8 @@ struct ReferenceWalk {
     guard isFirst, let count = try? image.refcount(of: offset >> bits) else { return }
     if isExclusive != (count == 1) {
       report.corruption(
-        "The \(what) at \(offset) is marked as \(isExclusive ? "" : "not ")exclusive but counted \(count) times.")
+        "The \(what) at \(offset) is marked as \(isExclusive ? "" : "not ")exclusive but counted \(count) times."
+      )
     }
   }
 

@@ -1,4 +1,5 @@
 import Disks
+import Glibc
 import Synchronization
 
 /// A file in memory, which can remember how it came to be and fail when told to.
@@ -23,14 +24,18 @@ final class MemoryFile: ImageFile {
   let isReadOnly: Bool
   let alignment: Int
   private let records: Bool
+  /// Lets other threads go first, often.
+  private let yields: Bool
 
   init(
-    _ bytes: [UInt8] = [], isReadOnly: Bool = false, alignment: Int = 1, records: Bool = false
+    _ bytes: [UInt8] = [], isReadOnly: Bool = false, alignment: Int = 1, records: Bool = false,
+    yields: Bool = false
   ) {
     state = Mutex(State(bytes: bytes))
     self.isReadOnly = isReadOnly
     self.alignment = alignment
     self.records = records
+    self.yields = yields
   }
 
   var bytes: [UInt8] { state.withLock { $0.bytes } }
@@ -45,9 +50,14 @@ final class MemoryFile: ImageFile {
     }
   }
 
-  func length() throws(DiskError) -> UInt64 { state.withLock { UInt64($0.bytes.count) } }
+  func length() throws(DiskError) -> UInt64 {
+    let length = state.withLock { UInt64($0.bytes.count) }
+    yield()  // what is known of the length may be old by the time it is used
+    return length
+  }
 
   func read(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) throws(DiskError) {
+    yield()
     state.withLock { state in
       var position = offset
       for part in parts {
@@ -56,7 +66,8 @@ final class MemoryFile: ImageFile {
           ? min(part.count, state.bytes.count - Int(position)) : 0
         if there > 0 {
           state.bytes.withUnsafeBytes {
-            part.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(position)..<Int(position) + there]))
+            part.copyMemory(
+              from: UnsafeRawBufferPointer(rebasing: $0[Int(position)..<Int(position) + there]))
           }
         }
         if there < part.count {
@@ -73,6 +84,7 @@ final class MemoryFile: ImageFile {
   }
 
   func write(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) throws(DiskError) {
+    yield()
     var bytes: [UInt8] = []
     for part in parts { bytes += part }
     try change(.write(offset, bytes))
@@ -84,13 +96,19 @@ final class MemoryFile: ImageFile {
 
   func punch(_ range: Range<UInt64>) -> Bool { (try? change(.punch(range))) != nil }
 
+  private func yield() {
+    guard yields else { return }
+    for _ in 0..<rand() % 8 { sched_yield() }
+    if rand() % 16 == 0 { usleep(200) }
+  }
+
   private func change(_ event: Event) throws(DiskError) {
     let error = state.withLock { state -> DiskError? in
       if let left = state.successes {
         if left == 0 { return state.error }
         state.successes = left - 1
       }
-      if case .write(let offset, let bytes) = event, offset + UInt64(bytes.count) > 1 << 31 {
+      if case .write(let offset, let bytes) = event, offset + UInt64(bytes.count) > 1 << 26 {
         return .noSpace
       }
       if case .flush = event { state.flushes += 1 }
@@ -107,7 +125,10 @@ final class MemoryFile: ImageFile {
       let end = Int(offset) + new.count
       if bytes.count < end { bytes += [UInt8](repeating: 0, count: end - bytes.count) }
       bytes.withUnsafeMutableBytes { target in
-        new.withUnsafeBytes { target.baseAddress!.advanced(by: Int(offset)).copyMemory(from: $0.baseAddress!, byteCount: new.count) }
+        new.withUnsafeBytes {
+          target.baseAddress!.advanced(by: Int(offset)).copyMemory(
+            from: $0.baseAddress!, byteCount: new.count)
+        }
       }
     case .setLength(let length):
       if bytes.count > Int(length) {

@@ -10,7 +10,10 @@ final class ModelDisk {
   let file: MemoryFile
   let resolver: (any BackingResolver)?
 
-  init(_ image: QCOW2Image, _ file: MemoryFile, content: [UInt8], resolver: (any BackingResolver)? = nil) {
+  init(
+    _ image: QCOW2Image, _ file: MemoryFile, content: [UInt8],
+    resolver: (any BackingResolver)? = nil
+  ) {
     self.image = image
     self.file = file
     self.content = content
@@ -25,7 +28,9 @@ final class ModelDisk {
     return Array(buffer.bytes)
   }
 
-  static func all(_ image: any DiskImage) throws -> [UInt8] { try bytes(image, 0..<Int(image.size)) }
+  static func all(_ image: any DiskImage) throws -> [UInt8] {
+    try bytes(image, 0..<Int(image.size))
+  }
 
   static func write(_ bytes: [UInt8], to image: any DiskImage, at offset: Int) throws {
     let buffer = HostBuffer(count: bytes.count)

@@ -61,7 +61,8 @@ struct QCOW2CrashTests {
         now.replaceSubrange(range, with: bytes)
         kind = .write(at: start, bytes)
       case 4:
-        try image.writeZeroes(UInt64(start)..<UInt64(range.upperBound), mayUnmap: chance.next() & 1 == 0)
+        try image.writeZeroes(
+          UInt64(start)..<UInt64(range.upperBound), mayUnmap: chance.next() & 1 == 0)
         now.replaceSubrange(range, with: [UInt8](repeating: 0, count: range.count))
         kind = .zero(range)
       case 5:
@@ -158,7 +159,7 @@ struct QCOW2CrashTests {
     return nil
   }
 
-  @Test(arguments: 1...24)
+  @Test(arguments: Effort.scripts(24))
   func `power lost at any moment leaves a whole image`(seed: UInt64) throws {
     #expect(try Self.losePower(seed: seed, moments: 25) == nil)
   }
@@ -188,7 +189,7 @@ struct QCOW2CrashTests {
     #expect(try QCOW2Image.check(file).isClean)
   }
 
-  @Test(arguments: 1...20)
+  @Test(arguments: Effort.scripts(20))
   func `nothing is lost when there is no room, and it goes on when there is`(seed: UInt64) throws {
     var chance = Chance(seed: seed)
     let file = MemoryFile()
@@ -198,7 +199,8 @@ struct QCOW2CrashTests {
     var content = [UInt8](repeating: 0, count: 1 << 20)
     for round in 0..<30 {
       let start = Int(chance.number(below: 2000)) * 512
-      let bytes = [UInt8](repeating: UInt8(round + 1), count: 512 * Int(1 + chance.number(below: 40)))
+      let bytes = [UInt8](
+        repeating: UInt8(round + 1), count: 512 * Int(1 + chance.number(below: 40)))
       let fails = round % 3 == 1
       if fails { file.fail(after: Int(chance.number(below: 3))) }
       do {

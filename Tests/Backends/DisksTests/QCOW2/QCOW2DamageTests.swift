@@ -32,7 +32,8 @@ struct QCOW2DamageTests {
       case 2:
         // A table entry that points anywhere, maybe back to the tables.
         let at = place() / 8 * 8
-        let value = chance.number(below: UInt64(bytes.count / 512 + 2)) * 512 | (chance.next() & 3) << 62
+        let value =
+          chance.number(below: UInt64(bytes.count / 512 + 2)) * 512 | (chance.next() & 3) << 62
         for index in 0..<8 where at + index < bytes.count {
           bytes[at + index] = UInt8(truncatingIfNeeded: value >> UInt64(56 - 8 * index))
         }
@@ -43,11 +44,16 @@ struct QCOW2DamageTests {
         for index in 0..<4 where at + index < bytes.count {
           bytes[at + index] = UInt8(truncatingIfNeeded: value >> UInt32(24 - 8 * index))
         }
-      case 4: if chance.number(below: 4) == 0 { bytes.removeLast(Int(chance.number(below: UInt64(bytes.count)))) }
+      case 4:
+        if chance.number(below: 4) == 0 {
+          bytes.removeLast(Int(chance.number(below: UInt64(bytes.count))))
+        }
       default:
         let from = place() / 512 * 512
         let to = place() / 512 * 512
-        for index in 0..<512 where max(from, to) + index < bytes.count { bytes[to + index] = bytes[from + index] }
+        for index in 0..<512 where max(from, to) + index < bytes.count {
+          bytes[to + index] = bytes[from + index]
+        }
       }
     }
   }
@@ -97,7 +103,7 @@ struct QCOW2DamageTests {
     }
   }
 
-  @Test(arguments: 1...150)
+  @Test(arguments: Effort.scripts(150))
   func `a damaged image is refused or read`(seed: UInt64) throws {
     var chance = Chance(seed: seed &* 77)
     var bytes = try Self.original(&chance)
@@ -154,11 +160,14 @@ struct QCOW2DamageTests {
     try image.flush()
     var bytes = file.bytes
     // The L1 table is the fourth cluster; its first entry's table follows.
-    let table = bytes[3 << 16..<(3 << 16) + 8].reduce(UInt64(0)) { $0 << 8 | UInt64($1) } & ~(1 << 63)
+    let table =
+      bytes[3 << 16..<(3 << 16) + 8].reduce(UInt64(0)) { $0 << 8 | UInt64($1) } & ~(1 << 63)
     bytes.replaceSubrange(Int(table)..<Int(table) + 8, with: [0x80, 0, 0, 0, 0, 3, 0, 0])
     let damaged = MemoryFile(bytes)
     let reopened = try QCOW2Image.open(damaged, readOnly: false, backing: nil)
-    #expect(throws: DiskError.self) { try ModelDisk.write([UInt8](repeating: 9, count: 512), to: reopened, at: 0) }
+    #expect(throws: DiskError.self) {
+      try ModelDisk.write([UInt8](repeating: 9, count: 512), to: reopened, at: 0)
+    }
     #expect(Array(damaged.bytes[1 << 16..<bytes.count]) == Array(bytes[1 << 16..<bytes.count]))
     #expect(damaged.bytes[79] == 2)
     #expect(throws: ImageError.self) { try QCOW2Image.open(damaged, readOnly: false, backing: nil) }

@@ -17,10 +17,15 @@ struct QCOW2ExchangeTests {
       let count = min(size - position, Int(chance.number(below: 200_000)) + 512)
       switch chance.number(below: 4) {
       case 0: break
-      case 1: for index in position..<position + count { bytes[index] = UInt8(truncatingIfNeeded: chance.next()) }
+      case 1:
+        for index in position..<position + count {
+          bytes[index] = UInt8(truncatingIfNeeded: chance.next())
+        }
       default:
         let value = UInt8(truncatingIfNeeded: chance.next())
-        for index in position..<position + count { bytes[index] = value &+ UInt8(truncatingIfNeeded: index >> 10) }
+        for index in position..<position + count {
+          bytes[index] = value &+ UInt8(truncatingIfNeeded: index >> 10)
+        }
       }
       position += count
     }
@@ -38,7 +43,8 @@ struct QCOW2ExchangeTests {
     let images = try QEMUImages()
     var content = Self.content(3 << 20)
     try images.put(content, "disk")
-    #expect(try images.run("convert", "-f", "raw", "-O", "qcow2", "-o", options, "disk", "a").code == 0)
+    #expect(
+      try images.run("convert", "-f", "raw", "-O", "qcow2", "-o", options, "disk", "a").code == 0)
     #expect(try ModelDisk.all(images.open("a")) == content)
     #expect(try QCOW2Image.check(images.file("a")).isClean)
 
@@ -50,7 +56,8 @@ struct QCOW2ExchangeTests {
         let count = min(content.count - start, 512 * Int(1 + chance.number(below: 300)))
         switch chance.number(below: 4) {
         case 0:
-          try image.writeZeroes(UInt64(start)..<UInt64(start + count), mayUnmap: chance.next() & 1 == 0)
+          try image.writeZeroes(
+            UInt64(start)..<UInt64(start + count), mayUnmap: chance.next() & 1 == 0)
           content.replaceSubrange(start..<start + count, with: [UInt8](repeating: 0, count: count))
         default:
           let bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: chance.next()), count: count)
@@ -66,12 +73,17 @@ struct QCOW2ExchangeTests {
     #expect(try QCOW2Image.check(images.file("a")).isClean)
   }
 
-  @Test(arguments: ["compression_type=zlib", "compression_type=zstd", "compression_type=zlib,cluster_size=4k", "compression_type=zstd,cluster_size=2M"])
+  @Test(arguments: [
+    "compression_type=zlib", "compression_type=zstd", "compression_type=zlib,cluster_size=4k",
+    "compression_type=zstd,cluster_size=2M",
+  ])
   func `compressed images of qemu-img are read and overwritten`(options: String) throws {
     let images = try QEMUImages()
     var content = Self.content(3 << 20, seed: 3)
     try images.put(content, "disk")
-    #expect(try images.run("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", options, "disk", "a").code == 0)
+    #expect(
+      try images.run("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", options, "disk", "a").code
+        == 0)
     #expect(try ModelDisk.all(images.open("a")) == content)
     let image = try images.open("a", readOnly: false)
     for start in [0, 70_000 / 512 * 512, 1 << 20] {
@@ -85,7 +97,7 @@ struct QCOW2ExchangeTests {
     #expect(try images.content("a") == content)
   }
 
-  @Test(arguments: 1...12)
+  @Test(arguments: Effort.scripts(12))
   func `a random life of ours is whole to qemu-img`(seed: UInt64) throws {
     let images = try QEMUImages()
     var chance = Chance(seed: seed &* 1000)
@@ -94,7 +106,8 @@ struct QCOW2ExchangeTests {
     let image = try QCOW2Image.create(options, in: file)
     let disk = ModelDisk(image, file, content: [UInt8](repeating: 0, count: Int(options.size)))
     for _ in 0..<100 {
-      let wrong = try disk.step(&chance, maximum: min(disk.content.count, 4 * options.clusterSize + 4096))
+      let wrong = try disk.step(
+        &chance, maximum: min(disk.content.count, 4 * options.clusterSize + 4096))
       #expect(wrong == nil)
     }
     try disk.image.flush()
@@ -142,7 +155,8 @@ struct QCOW2ExchangeTests {
     try images.run("create", "-f", "qcow2", "0", "2M")
     for (index, size) in ["2M", "1M", "3M", "3M"].enumerated() {
       try images.run(
-        "create", "-f", "qcow2", "-o", index % 2 == 0 ? "cluster_size=4k" : "cluster_size=64k", "-b",
+        "create", "-f", "qcow2", "-o", index % 2 == 0 ? "cluster_size=4k" : "cluster_size=64k",
+        "-b",
         "\(index)", "-F", "qcow2", "\(index + 1)", size)
     }
     for level in 0..<5 {
@@ -219,7 +233,8 @@ struct QCOW2ExchangeTests {
           content += [UInt8](repeating: 0, count: size - content.count)
         }
         try ModelDisk.write([7, 8] + [UInt8](repeating: 1, count: 510), to: image, at: size - 512)
-        content.replaceSubrange(size - 512..<size, with: [7, 8] + [UInt8](repeating: 1, count: 510))
+        content.replaceSubrange(
+          size - 512..<size, with: [7, 8] + [UInt8](repeating: 1, count: 510))
         try image.flush()
         #expect(try ModelDisk.all(image) == content)
         let check = try images.run("check", "a")
@@ -228,5 +243,78 @@ struct QCOW2ExchangeTests {
       }
       #expect(throws: ImageError.self) { try image.resize(to: 512, mayShrink: false) }
     }
+  }
+
+  @Test func `tables grow as far as they must`() throws {
+    let images = try QEMUImages()
+    var options = QCOW2Options(size: 6 << 20)
+    options.clusterSize = 512
+    options.refcountBits = 64
+    let image = try QCOW2Image.create(options, in: images.file("a", .create))
+    var content = Self.content(6 << 20, seed: 8)
+    try ModelDisk.write(content, to: image, at: 0)
+    try image.flush()
+    // 64 reference counts a block: no L1 table of this size fits between two blocks.
+    try image.resize(to: 256 << 20, mayShrink: false)
+    try ModelDisk.write([UInt8](repeating: 3, count: 512), to: image, at: (256 << 20) - 512)
+    try image.flush()
+    content += [UInt8](repeating: 0, count: 250 << 20)
+    content.replaceSubrange(
+      content.count - 512..<content.count, with: [UInt8](repeating: 3, count: 512))
+    let check = try images.run("check", "a")
+    #expect(check.code == 0, "\(check.output)")
+    #expect(try image.check().isClean)
+    #expect(try images.content("a") == content)
+  }
+
+  @Test func `bitmaps are counted until the image is written, and vouch for nothing then`() throws {
+    let images = try QEMUImages()
+    try images.put(Self.content(1 << 20), "disk")
+    #expect(try images.run("convert", "-f", "raw", "-O", "qcow2", "disk", "a").code == 0)
+    #expect(try images.run("bitmap", "--add", "a", "changes").code == 0)
+    #expect(try images.open("a").info.hasBitmaps)
+    #expect(try QCOW2Image.check(images.file("a")).isClean)
+    do {
+      let image = try images.open("a", readOnly: false)
+      try ModelDisk.write([UInt8](repeating: 3, count: 512), to: image, at: 0)
+      try image.flush()
+    }
+    // What only the bitmaps used is leaked now: qemu-img says so with 3.
+    let report = try QCOW2Image.check(images.file("a"))
+    #expect(report.corruptions == 0 && report.leaks > 0)
+    #expect(try images.run("check", "a").code == 3)
+    #expect(try QCOW2Image.check(images.file("a"), repair: .leaks).isClean)
+    #expect(try images.run("check", "a").code == 0)
+  }
+
+  @Test func `a check counts as qemu-img does`() throws {
+    let images = try QEMUImages()
+    try images.put(Self.content(4 << 20), "disk")
+    #expect(try images.run("convert", "-f", "raw", "-O", "qcow2", "disk", "a").code == 0)
+    let report = try QCOW2Image.check(images.file("a"))
+    let theirs = try images.run("check", "--output=json", "a").output
+    func number(_ key: String) -> UInt64? {
+      theirs.split(separator: "\n").first { $0.contains("\"\(key)\"") }.flatMap {
+        UInt64($0.filter(\.isNumber))
+      }
+    }
+    #expect(report.totalClusters == number("total-clusters"))
+    #expect(report.allocatedClusters == number("allocated-clusters"))
+    #expect(report.imageEnd == number("image-end-offset"))
+    #expect(report.fragmentedClusters == number("fragmented-clusters") ?? 0)
+
+    // The same damage is the same to both.
+    var bytes = try images.bytes("a")
+    for cluster in [5, 6, 7] { bytes[(2 << 16) + 2 * cluster + 1] ^= 2 }
+    for cluster in [8, 9] { bytes[(2 << 16) + 2 * cluster + 1] = 0 }
+    try images.put(bytes, "b")
+    let damaged = try QCOW2Image.check(images.file("b"))
+    let output = try images.run("check", "--output=json", "b").output
+    #expect(damaged.leaks == 3 && output.contains("\"leaks\": 3"))
+    #expect(output.contains("\"corruptions\": \(damaged.corruptions)"), "\(output)")
+    let repaired = try QCOW2Image.check(images.file("b"), repair: .all)
+    #expect(repaired.isClean && repaired.leaksFixed == 3)
+    #expect(try images.run("check", "b").code == 0)
+    #expect(try images.content("b") == Self.content(4 << 20))
   }
 }

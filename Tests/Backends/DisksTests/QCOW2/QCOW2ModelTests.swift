@@ -37,7 +37,9 @@ struct QCOW2ModelTests {
         if let wrong = try below.step(&chance, maximum: 100_000) { return "beneath: \(wrong)" }
       }
       try below.image.flush()
-      for index in 0..<min(content.count, below.content.count) { content[index] = below.content[index] }
+      for index in 0..<min(content.count, below.content.count) {
+        content[index] = below.content[index]
+      }
       options.backingName = "base"
       options.backingFormat = "qcow2"
       resolver = Images(images: ["base": below.image])
@@ -53,7 +55,7 @@ struct QCOW2ModelTests {
     return try disk.reopen().map { "seed \(seed), at the end, \(options): \($0)" }
   }
 
-  @Test(arguments: 1...40)
+  @Test(arguments: Effort.scripts(40))
   func `a random life keeps the disk's content and a clean check`(seed: UInt64) throws {
     #expect(try Self.life(seed: seed, steps: 150) == nil)
   }

@@ -53,7 +53,8 @@ final class QEMUImages {
     return try bytes(name + ".raw")
   }
 
-  func file(_ name: String, _ access: PositionalFile.Access = .readAndWrite) throws -> HostImageFile {
+  func file(_ name: String, _ access: PositionalFile.Access = .readAndWrite) throws -> HostImageFile
+  {
     HostImageFile(try PositionalFile(path(name), access))
   }
 
