@@ -70,7 +70,13 @@ extension NinePServer {
       var fid = Fid(node: found?.node, user: user == NinePLayout.none ? nil : user)
       fid.place = found?.parent.map { ($0.node, $0.name) }
       fid.state = try state(&reader, of: found?.node)
-      try table.insert(fid, as: number)
+      do throws(LinuxError) {
+        try table.insert(fid, as: number)
+      } catch {
+        // More than may be held is stale: the guest sees that, and it goes by.
+        guard error == .tableFull else { throw error }
+        try table.insert(Fid(node: nil, user: fid.user, state: .stale), as: number)
+      }
     }
     return table
   }

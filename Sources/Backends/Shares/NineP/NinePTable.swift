@@ -55,8 +55,15 @@ struct Fid {
     }
   }
 
-  /// How many descriptors it holds.
-  var descriptors: Int { if case .closed = state { 1 } else { 2 } }
+  /// How many descriptors it holds: the file's, its directory's and that of the open file.
+  var descriptors: Int {
+    var count = (node == nil ? 0 : 1) + (place == nil ? 0 : 1)
+    switch state {
+    case .file, .directory: count += 1
+    default: break
+    }
+    return count
+  }
 }
 
 /// A 9P client's session: what was agreed on, its fids, and which of its requests are being answered.
