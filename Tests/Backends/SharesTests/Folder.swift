@@ -24,7 +24,7 @@ final class Folder: Sendable {
     rmdir(path)
   }
 
-  private static func names(_ path: String) -> [String] {
+  static func names(_ path: String) -> [String] {
     guard let directory = opendir(path) else { return [] }
     defer { closedir(directory) }
     var names: [String] = []
@@ -74,7 +74,7 @@ func residentMemory() -> Int {
 
 /// Where the descriptors of this process lead.
 func openPaths() -> [String] {
-  (0..<4096).compactMap { number in
+  Folder.names("/proc/self/fd").compactMap { number in
     var path = [CChar](repeating: 0, count: 4096)
     let count = readlink("/proc/self/fd/\(number)", &path, path.count)
     guard count > 0 else { return nil }
