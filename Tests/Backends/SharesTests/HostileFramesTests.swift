@@ -39,7 +39,7 @@ import Testing
         try #require(answer.number(0, 4) == answer.count)
         try #require(answer.number(8, 8) == frame.number(8, 8))
         if answer.number(4, 4) != 0 { refused += 1 }
-        try #require(!answer.contains(sequence: Array("SECRET".utf8)))
+        try #require(!tells(answer))
       }
       if index == 2000 { memory = residentMemory() }
     }
@@ -71,7 +71,7 @@ import Testing
         try #require(answer.number(5, 2) == frame.number(5, 2))
         try #require(answer[4] == 7 || answer[4] == frame[4] &+ 1)
         if answer[4] == 7 { refused += 1 }
-        try #require(!answer.contains(sequence: Array("SECRET".utf8)))
+        try #require(!tells(answer))
       }
       if index == 2000 { memory = residentMemory() }
     }
@@ -85,11 +85,8 @@ import Testing
   }
 }
 
-extension Array where Element == UInt8 {
-  func contains(sequence: [UInt8]) -> Bool {
-    guard let first = sequence.first else { return true }
-    return indices.contains {
-      self[$0] == first && self[$0...].starts(with: sequence)
-    }
-  }
+/// Whether an answer begins with what is outside, behind whatever header.
+private func tells(_ answer: [UInt8]) -> Bool {
+  let secret = Array("SECRET".utf8)
+  return (0..<min(64, answer.count)).contains { answer[$0...].starts(with: secret) }
 }

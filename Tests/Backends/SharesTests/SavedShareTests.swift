@@ -27,7 +27,9 @@ import Testing
     let unlinked = try client.lookUp("unlinked").node
     let unlinkedHandle = try client.open(unlinked)
     try client.call(10, 1, z("unlinked"))
-    let listing = try client.openDirectory()
+    folder.makeDirectory("listed")
+    for index in 0..<20 { folder.write("listed/file\(index)", "") }
+    let listing = try client.openDirectory(try client.lookUp("listed").node)
     let start = try client.list(listing, from: 0, size: 100)
     let rest = try client.list(listing, from: start.last!.next)
     // The host moves a directory and a file before the save: names are those of now.
