@@ -11,7 +11,8 @@ extension HostDirectory {
   /// The directory itself.
   package func root() throws(HostError) -> HostNode {
     let handle = try checked(
-      roost_dir_reopen(proc.handle, top.handle, HostOpenOptions.pathOnly), "open the shared directory")
+      roost_dir_reopen(proc.handle, top.handle, HostOpenOptions.pathOnly),
+      "open the shared directory")
     return try HostNode.adopting(handle, in: self).node
   }
 }

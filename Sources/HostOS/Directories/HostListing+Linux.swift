@@ -14,7 +14,8 @@ extension HostListing {
       if position != cookie {
         position = .max
         try checked(
-          roost_dir_seek(descriptor.handle, Int64(bitPattern: cookie), SEEK_SET), "read a directory")
+          roost_dir_seek(descriptor.handle, Int64(bitPattern: cookie), SEEK_SET), "read a directory"
+        )
         position = cookie
       }
       var result = 0

@@ -4,10 +4,13 @@ import Glibc
 // How nodes are found and opened.
 
 extension HostNode {
-  static func adopting(_ handle: Int32, in directory: HostDirectory) throws(HostError) -> HostFinding {
+  static func adopting(_ handle: Int32, in directory: HostDirectory) throws(HostError)
+    -> HostFinding
+  {
     let descriptor = Descriptor(owning: handle)
     let attributes = try HostAttributes(of: descriptor)
-    return HostFinding(node: HostNode(descriptor, attributes, in: directory), attributes: attributes)
+    return HostFinding(
+      node: HostNode(descriptor, attributes, in: directory), attributes: attributes)
   }
 
   /// The entry `name` of this directory: itself, if it is a link.
@@ -24,7 +27,9 @@ extension HostNode {
     case .link: throw HostError("open a file", code: ELOOP)
     case .special: throw .special("open a file")
     }
-    if !options.isDisjoint(with: [.write, .truncate]) { try directory.requireWritable("open a file") }
+    if !options.isDisjoint(with: [.write, .truncate]) {
+      try directory.requireWritable("open a file")
+    }
     let handle = try checked(
       roost_dir_reopen(directory.proc.handle, descriptor.handle, options.flags), "open a file")
     return HostOpenFile(Descriptor(owning: handle), options)
