@@ -146,34 +146,4 @@ private struct ConsoleBench {
     bench.command(6, 7, port: 1)
     #expect(bench.read(64, queue: 2) == nil)
   }
-
-  @Test func `it keeps the contract of components`() throws {
-    let loop = ManualLoop()
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    let broken = ComponentContract.violations(
-      of: {
-        VirtioMMIO(
-          VirtioConsole(
-            ports: [
-              .init(RecordingStream(), isConsole: true), .init(RecordingStream(), name: "x"),
-            ],
-            queueSize: 8, loop: loop),
-          interrupt: InterruptLine(to: RecordingController(), pin: 4), dma: DMA(memory), loop: loop)
-      },
-      plug: { $1.map($0, at: 0..<0x200) }, wideAccess: .refuse,
-      disturb: { transport in
-        let bus = IOBus(wideAccess: .refuse)
-        bus.map(transport, at: 0..<0x200)
-        let driver = GuestDriver(GuestMMIO(bus, at: 0), memory: memory)
-        _ = driver.negotiate()
-        driver.begin()
-        loop.run()
-        let place = driver.allocate(8)
-        driver.put([0, 0, 0, 0, 0, 0, 1, 0], at: place)
-        _ = driver.queues[3].add([.init(place, 8)])
-        driver.queues[3].kick()
-      },
-      settle: { loop.run() })
-    #expect(broken == [])
-  }
 }
