@@ -83,9 +83,14 @@ extension NetworkStack {
     self.room = room
   }
 
-  /// Acknowledges what came in. The shell takes `outgoing` afterwards.
+  /// Gives hosts what came in and acknowledges it. The shell takes `outgoing` afterwards.
   func end() {
-    for flow in owing where flow.owesAcknowledgment && !flow.isGone { acknowledge(flow) }
+    for flow in owing {
+      if !flow.isGone { drain(flow) }
+      if !flow.isGone, flow.owesAcknowledgment { acknowledge(flow) }
+      if !flow.isGone { account(flow) }
+      flow.isOwing = false
+    }
     owing.removeAll(keepingCapacity: true)
     statistics.streams = flows.streams
     statistics.datagramFlows = flows.datagrams
