@@ -152,6 +152,8 @@ extension NetworkStack {
     settle(flow)
   }
 
+  private static let worthSending = 64 << 10
+
   private func takeData(
     _ flow: TCPFlow, _ header: TCPHeader, _ packet: Packet, isFinal: Bool
   ) {
@@ -163,7 +165,9 @@ extension NetworkStack {
     // RFC 5681 4.2: at once, so that the guest counts them.
     case .outOfOrder: acknowledge(flow)
     }
-    guard flow.receiver.isFinished else { return }
+    // Enough to be worth a call by itself, and still in the processor's cache.
+    if flow.receiver.pendingCount >= Self.worthSending { drain(flow) }
+    guard !flow.isGone, flow.receiver.isFinished else { return }
     switch flow.state {
     case .established: flow.state = .closeWait
     case .finWait1: flow.state = .closing
