@@ -135,11 +135,10 @@ extension NetworkStack {
 
   /// The earliest moment at which something is to be done; `nil`: nothing is.
   var nextDeadline: UInt64? {
-    let candidates = [
-      deadlines.first, useOrder.oldest.map { $0.lastUsed &+ limits.datagramIdle },
-      fragments.nextDeadline,
-    ]
-    return candidates.compactMap { $0 }.min()
+    let stream = deadlines.first ?? .max
+    let datagrams = useOrder.oldest.map { $0.lastUsed &+ limits.datagramIdle } ?? .max
+    let first = min(stream, datagrams, fragments.nextDeadline ?? .max)
+    return first == .max ? nil : first
   }
 
   /// The moment to set the alarm to, if that is not done yet. One that rings too early does no harm.
