@@ -1,10 +1,14 @@
-package import HostOS
+/// Why an image could not be made, opened, or changed as a whole.
+package enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// A sentence for the user: what is wrong with the image, or with what was asked of it.
+  case refused(String)
+  /// The storage beneath failed, or the image contradicts itself.
+  case disk(DiskError)
 
-/// Why an image could not be opened, made or changed: a sentence for whoever named it.
-package struct ImageError: Error, Sendable, Hashable, CustomStringConvertible {
-  package let description: String
-
-  package init(_ description: String) { self.description = description }
-
-  package init(_ error: HostError) { description = error.description }
+  package var description: String {
+    switch self {
+    case .refused(let sentence), .disk(.damaged(let sentence)): sentence
+    case .disk(let error): "The storage failed: \(error)."
+    }
+  }
 }
