@@ -56,7 +56,8 @@ package enum ImageLock {
     let who =
       holders.isEmpty
       ? "another process" : holders.map(\.description).joined(separator: " and ")
-    let what = file.isWritable ? "open, so that it cannot be written" : "open to write it"
-    return ImageError("\(who) has the disk image \"\(file.path)\" \(what)")
+    let what = file.isWritable ? "cannot be written while" : "cannot be read while"
+    let use = file.isWritable ? "has it open" : "writes it"
+    return .refused("The disk image \"\(file.path)\" \(what) \(who) \(use).")
   }
 }

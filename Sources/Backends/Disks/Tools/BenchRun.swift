@@ -49,7 +49,7 @@ final class BenchRun: DiskCompletion {
       proceed()
     }
     ended.wait()
-    return result.withLock { $0! }.mapError { ImageError($0.description) }
+    return result.withLock { $0! }.mapError { ImageError.disk($0) }
   }
 
   func completed(_ tag: RequestTag, _ answer: DiskAnswer) {

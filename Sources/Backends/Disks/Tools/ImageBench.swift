@@ -50,21 +50,21 @@ package struct ImageBench: Sendable {
   package func run(on image: any DiskImage) throws(ImageError) -> Figures {
     let unit = max(512, image.alignment)
     guard count > 0, depth > 0, threads > 0, flushInterval >= 0 else {
-      throw ImageError("a benchmark has at least one request, one at a time, and one thread")
+      throw .refused("A benchmark has at least one request, one at a time, and one thread.")
     }
     guard size > 0, size % unit == 0, start % UInt64(unit) == 0 else {
-      throw ImageError("a request begins and ends at a multiple of \(unit) bytes")
+      throw .refused("A request begins and ends at a multiple of \(unit) bytes.")
     }
     if case .step(let step) = order, step % UInt64(unit) != 0 {
-      throw ImageError("a step is a multiple of \(unit) bytes")
+      throw .refused("A step is a multiple of \(unit) bytes.")
     }
     guard UInt64(size) <= image.size else {
-      throw ImageError("the image is shorter than a request")
+      throw .refused("The image is shorter than a request.")
     }
     guard depth <= 4096, size <= 1 << 30, size * depth <= 1 << 32 else {
-      throw ImageError("so many requests of that size need more than 4 GiB of memory")
+      throw .refused("So many requests of that size need more than 4 GiB of memory.")
     }
-    if operation == .write, image.isReadOnly { throw ImageError("the image is read-only") }
+    if operation == .write, image.isReadOnly { throw .refused("The image is read-only.") }
     let loop: EventLoop
     do throws(HostError) { loop = try EventLoop(name: "bench") } catch { throw ImageError(error) }
     defer { loop.stop() }
