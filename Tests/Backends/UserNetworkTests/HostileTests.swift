@@ -172,6 +172,7 @@ import UserNetwork
     bench.pass(seconds: 20_000)
     #expect(bench.network.statistics.streams == 0)
     #expect(bench.network.statistics.datagramFlows == 0)
+    #expect(bench.network.statistics.heldBytes == 0)
     _ = bench.take()
     bench.send(Make.echo([1, 2, 3], to: IPAddress(10, 0, 2, 2)))
     #expect(bench.reads().map(\.payload) == [[1, 2, 3]])
