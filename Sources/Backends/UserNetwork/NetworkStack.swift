@@ -95,6 +95,7 @@ extension NetworkStack {
     statistics.streams = flows.streams
     statistics.datagramFlows = flows.datagrams
     statistics.forwards = flows.forwards
+    statistics.heldBytes = held
   }
 
   func receive(_ frame: Frame) {
