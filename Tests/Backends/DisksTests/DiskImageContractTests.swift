@@ -11,7 +11,7 @@ final class BrokenImage: DiskImage {
   }
 
   private let flaw: Flaw
-  private let beneath = OverlayImage(over: ZeroImage(size: 200_704))
+  private let beneath = OverlayImage(over: ZeroImage(size: 70_144))
 
   init(_ flaw: Flaw) { self.flaw = flaw }
 
