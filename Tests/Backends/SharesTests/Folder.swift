@@ -20,6 +20,7 @@ final class Folder: Sendable {
   /// Removes a file, or a directory with all in it.
   private static func clear(_ path: String) {
     if unlink(path) == 0 { return }
+    chmod(path, 0o700)
     for name in names(path) where name != "." && name != ".." { clear(path + "/" + name) }
     rmdir(path)
   }
