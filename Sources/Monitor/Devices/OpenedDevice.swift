@@ -40,6 +40,8 @@ package struct HostAccess: Sendable {
   package init(
     loop: EventLoop, console: any ByteStream = NullStream()
   ) throws(HostError) {
+    // Every flow of a network and every file that a guest knows of a share is a handle.
+    DescriptorLimit.raise()
     self.loop = loop
     self.console = console
     pool = try WorkerPool(name: "disk", limit: 16)
