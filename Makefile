@@ -5,7 +5,7 @@
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-run: ## Boot Debian's Linux to a shell on this terminal (CPUS=1 MEMORY=512M CMDLINE=… ARGS=…)
+run: ## Boot Debian's Linux to a shell on this terminal, or a whole Debian (GUEST=debian CPUS=1 MEMORY=… CMDLINE=… ARGS=…)
 	@Scripts/run.sh $(ARGS)
 
 build: ## Build the command, optimised

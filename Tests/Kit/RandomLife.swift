@@ -11,16 +11,19 @@ package struct RandomLife<Device: Component> {
   private let plug: (Device, IOBus) -> Void
   private let wideAccess: IOBus.WideAccess
   private let events: [(Device, UInt64) -> Void]
+  private let rest: ((Device) -> Bool)?
   private let clock: ManualClock
 
   /// - Parameters:
   ///   - make: builds the part anew, the same each time, on `clock`.
   ///   - plug: maps its registers.
   ///   - events: what else may happen to it, each given a random number.
+  ///   - rest: brings it to rest before it is saved, after which it is started again. Parts without work in flight need
+  ///     none.
   package init(
     seed: UInt64, clock: ManualClock, of make: @escaping () -> Device,
     plug: @escaping (Device, IOBus) -> Void, wideAccess: IOBus.WideAccess = .split,
-    events: [(Device, UInt64) -> Void] = []
+    events: [(Device, UInt64) -> Void] = [], rest: ((Device) -> Bool)? = nil
   ) {
     chance = Chance(seed: seed)
     self.clock = clock
@@ -28,6 +31,7 @@ package struct RandomLife<Device: Component> {
     self.plug = plug
     self.wideAccess = wideAccess
     self.events = events
+    self.rest = rest
   }
 
   /// Lives for a number of steps. Answers the promises broken.
@@ -67,6 +71,10 @@ package struct RandomLife<Device: Component> {
   }
 
   private func checkTwin(of device: Device) -> String? {
+    if let rest {
+      guard rest(device) else { return "it does not come to rest" }
+    }
+    defer { if rest != nil { device.start() } }
     do {
       let saved = try device.savedPart(named: "part")
       let twin = make()

@@ -40,13 +40,13 @@ extension X86 {
     /// then looks for errata of a processor that is not there.
     package static let x86_64v2 = CPUModel(
       name: "x86-64-v2", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
-      brand: "Roost x86-64-v2", features: .x86_64v2, physicalAddressBits: 40,
+      brand: "Roost x86-64-v2", features: .x86_64v2, physicalAddressBits: 39,
       linearAddressBits: 48, tscFrequency: 1_000_000_000)
 
     /// Level 3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT, MOVBE and XSAVE.
     package static let x86_64v3 = CPUModel(
       name: "x86-64-v3", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
-      brand: "Roost x86-64-v3", features: .x86_64v3, physicalAddressBits: 40,
+      brand: "Roost x86-64-v3", features: .x86_64v3, physicalAddressBits: 39,
       linearAddressBits: 48, tscFrequency: 1_000_000_000)
   }
 

@@ -1,15 +1,9 @@
-package import HostOS
-
 /// Why an image could not be made, opened, or changed as a whole.
 package enum ImageError: Error, Sendable, Equatable, CustomStringConvertible {
   /// A sentence for the user: what is wrong with the image, or with what was asked of it.
   case refused(String)
   /// The storage beneath failed, or the image contradicts itself.
   case disk(DiskError)
-
-  package init(_ sentence: String) { self = .refused(sentence) }
-
-  package init(_ error: HostError) { self = .refused(error.description) }
 
   package var description: String {
     switch self {

@@ -27,8 +27,9 @@ package enum ImageLock {
   }
 
   private static func isFree(_ file: StorageFile) throws(HostError) -> Bool {
-    let uses = file.isWritable ? [Use.read, .write, .resize] : [.read]
-    let refuses = [Use.write, .resize]
+    let all = [Use.read, .write, .resize]
+    // Whoever reads while we write reads half of what we write.
+    let (uses, refuses) = file.isWritable ? (all, all) : ([.read], [.write, .resize])
     for byte in uses.map(\.doneByte) + refuses.map(\.refusedByte) {
       guard try file.setLock(.shared, onByte: byte) else { return false }
     }
@@ -56,7 +57,8 @@ package enum ImageLock {
     let who =
       holders.isEmpty
       ? "another process" : holders.map(\.description).joined(separator: " and ")
-    let what = file.isWritable ? "open, so that it cannot be written" : "open to write it"
-    return ImageError("\(who) has the disk image \"\(file.path)\" \(what)")
+    let what = file.isWritable ? "cannot be written while" : "cannot be read while"
+    let use = file.isWritable ? "has it open" : "writes it"
+    return .refused("The disk image \"\(file.path)\" \(what) \(who) \(use).")
   }
 }

@@ -83,13 +83,19 @@ extension NetworkStack {
     self.room = room
   }
 
-  /// Acknowledges what came in. The shell takes `outgoing` afterwards.
+  /// Gives hosts what came in and acknowledges it. The shell takes `outgoing` afterwards.
   func end() {
-    for flow in owing where flow.owesAcknowledgment && !flow.isGone { acknowledge(flow) }
+    for flow in owing {
+      if !flow.isGone { drain(flow) }
+      if !flow.isGone, flow.owesAcknowledgment { acknowledge(flow) }
+      if !flow.isGone { account(flow) }
+      flow.isOwing = false
+    }
     owing.removeAll(keepingCapacity: true)
     statistics.streams = flows.streams
     statistics.datagramFlows = flows.datagrams
     statistics.forwards = flows.forwards
+    statistics.heldBytes = held
   }
 
   func receive(_ frame: Frame) {
@@ -130,11 +136,10 @@ extension NetworkStack {
 
   /// The earliest moment at which something is to be done; `nil`: nothing is.
   var nextDeadline: UInt64? {
-    let candidates = [
-      deadlines.first, useOrder.oldest.map { $0.lastUsed &+ limits.datagramIdle },
-      fragments.nextDeadline,
-    ]
-    return candidates.compactMap { $0 }.min()
+    let stream = deadlines.first ?? .max
+    let datagrams = useOrder.oldest.map { $0.lastUsed &+ limits.datagramIdle } ?? .max
+    let first = min(stream, datagrams, fragments.nextDeadline ?? .max)
+    return first == .max ? nil : first
   }
 
   /// The moment to set the alarm to, if that is not done yet. One that rings too early does no harm.

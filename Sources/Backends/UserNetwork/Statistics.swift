@@ -20,6 +20,8 @@ package struct UserNetworkStatistics: Sendable, Equatable {
   package var streams = 0
   package var datagramFlows = 0
   package var forwards = 0
+  /// Memory that connections' data holds now.
+  package var heldBytes = 0
 
   package init() {}
 

@@ -123,6 +123,11 @@ long roost_inet_send(int socket, const void *bytes, size_t count, const struct r
   return sendto(socket, bytes, count, MSG_NOSIGNAL, &address.any, length);
 }
 
+long roost_inet_send_pieces(int socket, const struct iovec *pieces, int count) {
+  struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
+  return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
 int roost_inet_error(int socket) {
   int error = 0;
   socklen_t size = sizeof error;

@@ -36,12 +36,6 @@ int roost_storage_open(const char *path, int options) {
   return handle;
 }
 
-int roost_storage_set_direct(int handle, int direct) {
-  int flags = fcntl(handle, F_GETFL);
-  if (flags < 0) return -1;
-  return fcntl(handle, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT);
-}
-
 // Drops `done` bytes from the front of the list, and the parts that are empty then.
 static void advance(struct iovec **parts, size_t *count, size_t done) {
   while (*count && done >= (*parts)->iov_len) {
@@ -152,11 +146,6 @@ int64_t roost_storage_seek_data(int handle, uint64_t offset) {
 
 int64_t roost_storage_seek_hole(int handle, uint64_t offset) {
   return lseek(handle, (off_t)offset, SEEK_HOLE);
-}
-
-ssize_t roost_storage_copy(int source, uint64_t from, int destination, uint64_t to, size_t count) {
-  off_t input = (off_t)from, output = (off_t)to;
-  return AGAIN(copy_file_range(source, &input, destination, &output, count, 0));
 }
 
 static struct flock lock_of(uint64_t byte, int kind) {

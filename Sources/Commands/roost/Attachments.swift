@@ -5,6 +5,7 @@ import Streams
 /// What the machine's ports are attached to, open from the run's start to its end.
 final class Attachments: Sendable {
   private let serial: [any HostStream]
+  private let console: any HostStream
   private let debugConsole: any HostStream
   private let devices: [OpenedDevice]
   /// The terminal, if a port is attached to one.
@@ -13,7 +14,6 @@ final class Attachments: Sendable {
   init(
     _ plan: Plan, on loop: EventLoop, _ obey: @escaping @Sendable (ConsoleCommand) -> Void
   ) throws {
-    devices = try plan.devices().open(HostAccess(loop: loop))
     func open(_ option: String, _ target: SerialTarget) throws(ConfigurationError) -> any HostStream
     {
       do throws(HostError) {
@@ -27,7 +27,9 @@ final class Attachments: Sendable {
     for target in plan.serial { serial.append(try open("--serial", target)) }
     self.serial = serial
     debugConsole = try open("--debug-console", plan.debugConsole)
-    terminal = serial.lazy.compactMap { $0 as? TerminalStream }.first
+    console = try open("--console", plan.console)
+    devices = try plan.devices().open(HostAccess(loop: loop, console: console))
+    terminal = (serial + [console]).lazy.compactMap { $0 as? TerminalStream }.first
   }
 
   var backends: PC.Backends {
@@ -44,6 +46,7 @@ final class Attachments: Sendable {
     for (index, stream) in serial.enumerated() {
       if let error = stream.close() { lament("serial port COM\(index + 1)", error) }
     }
+    if let error = console.close() { lament("console", error) }
     if let error = debugConsole.close() { lament("debug console", error) }
     for device in devices {
       do {

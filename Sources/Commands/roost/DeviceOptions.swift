@@ -35,6 +35,11 @@ struct DeviceOptions: ParsableArguments {
       "Sockets between host and guest: cid=NUMBER,socket=PATH.", valueName: "sockets"))
   var vsock: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Adds a virtio console (hvc0) that leads there, as for --serial.", valueName: "target"))
+  var console: String?
+
   @Flag(help: "Leaves out the device that gives the guest random numbers.")
   var noEntropy = false
 
@@ -63,6 +68,7 @@ struct DeviceOptions: ParsableArguments {
     }
     for text in share { requests.append(.share(try named("--share", ShareRequest(parsing: text)))) }
     if let vsock { requests.append(.vsock(try named("--vsock", VsockRequest(parsing: vsock)))) }
+    if console != nil { requests.append(.console) }
     if !noEntropy { requests.append(.entropy) }
     return requests
   }

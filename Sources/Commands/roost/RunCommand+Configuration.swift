@@ -12,6 +12,7 @@ extension RunCommand {
     return try Plan(
       start: boot.restore == nil ? .powerOn(configuration()) : .restore(restoredPath()),
       engine: engine, serial: serial,
+      console: named("--console", SerialTarget(parsing: devices.console ?? "null")),
       debugConsole: named("--debug-console", SerialTarget(parsing: outlets.debugConsole)),
       log: logLevel(), grace: graceNanoseconds(), snapshot: conduct.snapshot,
       snapshotAfter: snapshotDelay())
@@ -116,9 +117,11 @@ extension RunCommand {
     guard targets.count <= 4 else {
       throw ConfigurationError("--serial", "The machine has four serial ports: give at most four.")
     }
-    guard targets.count(where: { $0 == .stdio }) <= 1 else {
+    // The terminal is the console's, if that is where it leads.
+    if outlets.serial.isEmpty, devices.console == "stdio" { targets = [.null] }
+    guard targets.count(where: { $0 == .stdio }) + (devices.console == "stdio" ? 1 : 0) <= 1 else {
       throw ConfigurationError(
-        "--serial stdio", "There is one terminal: give stdio to one serial port only.")
+        "--serial stdio", "There is one terminal: give stdio to one serial port or console only.")
     }
     return targets + [SerialTarget](repeating: .null, count: 4 - targets.count)
   }
@@ -161,6 +164,8 @@ struct Plan: Sendable {
   let engine: EngineChoice
   /// By COM port: four.
   let serial: [SerialTarget]
+  /// Where a virtio console leads, if the machine has one.
+  let console: SerialTarget
   let debugConsole: SerialTarget
   let log: Logger.Level
   /// Nanoseconds between the power button and the end.

@@ -1,7 +1,6 @@
 /// What a bridge passes on to the bus behind it, decoded from its header.
 ///
-/// - SeeAlso: PCI-to-PCI Bridge Architecture 1.2 §3.2.5.6 "I/O Base and Limit" to §3.2.5.10, chapter 4
-///   "Address Decoding".
+/// - SeeAlso: PCI-to-PCI Bridge Architecture 1.2 §3.2.5, chapter 4 "Address Decoding".
 struct BridgeWindows: Sendable, Equatable {
   /// `nil`: base lies above limit, or the space is not enabled.
   var ports: ClosedRange<UInt64>?

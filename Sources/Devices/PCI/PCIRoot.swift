@@ -35,7 +35,7 @@ package final class PCIRoot: Sendable {
   /// Every step leads one bridge further into the hierarchy as it was built, so that no numbers that a
   /// guest may think of make it turn in a circle.
   ///
-  /// - SeeAlso: PCI-to-PCI Bridge Architecture 1.2 §3.1.2 "Configuration Transactions".
+  /// - SeeAlso: PCI-to-PCI Bridge Architecture 1.2 chapter 3.
   package func bus(_ number: UInt8) -> PCIBus? {
     var bus = self.bus
     while bus.number != number {

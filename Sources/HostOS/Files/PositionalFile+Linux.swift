@@ -114,6 +114,8 @@ extension PositionalFile {
         }
         if moved == 0 { break }
         done += moved
+        // Only the end of the file is not where a block is; there is nothing behind it to ask for.
+        if moved % alignment != 0 { break }
         var rest = moved
         while rest > 0 {
           let step = min(rest, vectors[first].iov_len)

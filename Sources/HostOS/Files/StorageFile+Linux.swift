@@ -221,15 +221,4 @@ extension StorageFile {
     if errno == ENXIO { return nil }
     throw failure("look for holes in")
   }
-
-  /// Copies from another file within the host, by sharing storage where the file system can. Answers
-  /// how many bytes, and none at the source's end.
-  package func copy(
-    from source: StorageFile, at position: UInt64, to offset: UInt64, count: Int
-  ) throws(HostError) -> Int {
-    let result = roost_storage_copy(
-      source.descriptor.handle, position, descriptor.handle, offset, count)
-    guard result >= 0 else { throw failure("copy to") }
-    return result
-  }
 }

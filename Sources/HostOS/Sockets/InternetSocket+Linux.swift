@@ -83,6 +83,30 @@ extension InternetSocket {
     }
   }
 
+  /// Sends pieces of a stream in one system call, `StreamPiece.limit` of them at most.
+  package func send(_ pieces: [StreamPiece]) -> Transfer {
+    withUnsafeTemporaryAllocation(of: iovec.self, capacity: min(pieces.count, StreamPiece.limit)) {
+      gather(pieces, 0, $0)
+    }
+  }
+
+  /// Holds the piece at `index`, inside of that all behind it, and innermost sends them.
+  private func gather(
+    _ pieces: [StreamPiece], _ index: Int, _ vectors: UnsafeMutableBufferPointer<iovec>
+  ) -> Transfer {
+    guard index < vectors.count else {
+      return Transfer(roost_inet_send_pieces(handle, vectors.baseAddress, Int32(vectors.count)))
+    }
+    return pieces[index].bytes.withUnsafeBytes { buffer in
+      let part = buffer[pieces[index].range]
+      vectors[index] = iovec(
+        iov_base: UnsafeMutableRawPointer(
+          mutating: UnsafeRawBufferPointer(rebasing: part).baseAddress),
+        iov_len: part.count)
+      return gather(pieces, index + 1, vectors)
+    }
+  }
+
   /// Receives up to `count` bytes into a new array, behind `prefix` bytes of zero.
   package func receive(
     upTo count: Int, behind prefix: Int, into bytes: inout [UInt8],

@@ -36,3 +36,17 @@ package enum Transfer: Sendable, Hashable {
   case blocked
   case failed(SocketFailure)
 }
+
+/// Bytes of a stream, and where in their array they are.
+package struct StreamPiece: Sendable {
+  /// As many go to a socket in one call.
+  package static let limit = 64
+
+  package var bytes: [UInt8]
+  package var range: Range<Int>
+
+  package init(bytes: [UInt8], range: Range<Int>) {
+    self.bytes = bytes
+    self.range = range
+  }
+}

@@ -20,6 +20,8 @@ package final class WorkerPool: Sendable {
     var pieces = PieceQueue()
     /// The threads that sleep; the last to lie down is the first to be woken, with its caches warm.
     var asleep: [Int] = []
+    /// How many were started, or are being started: the next one's number.
+    var started = 1
     var threads: [Thread] = []
     /// A thread was woken, or started, and has not looked yet.
     var isWaking = false
@@ -51,13 +53,17 @@ package final class WorkerPool: Sendable {
 
   /// Ends the threads after what has been posted so far; returns when they have ended. Not from one of them.
   package func stop() {
-    let threads = state.withLock { state in
-      state.isEnding = true
-      defer { state.threads = [] }
-      return state.threads
-    }
+    state.withLock { $0.isEnding = true }
     for sleeper in sleepers { sleeper.signal() }
-    for thread in threads { thread.join() }
+    // A thread may have been starting another; when it has ended, the other is known.
+    while true {
+      let threads = state.withLock { state in
+        defer { state.threads = [] }
+        return state.threads
+      }
+      if threads.isEmpty { return }
+      for thread in threads { thread.join() }
+    }
   }
 }
 
@@ -73,9 +79,10 @@ extension WorkerPool {
       state.isWaking = true
       return .sleeper(index)
     }
-    guard state.threads.count < limit, !state.isFull, !state.isEnding else { return nil }
+    guard state.started < limit, !state.isFull, !state.isEnding else { return nil }
     state.isWaking = true
-    return .newcomer(state.threads.count)
+    defer { state.started += 1 }
+    return .newcomer(state.started)
   }
 
   private func carryOut(_ wake: Wake?) {
@@ -83,7 +90,6 @@ extension WorkerPool {
     case nil: break
     case .sleeper(let index): sleepers[index].signal()
     case .newcomer(let index):
-      // Only one wakes at a time, so that nobody else starts a thread of this number.
       let thread = try? startThread(index)
       state.withLock { state in
         if let thread {

@@ -53,6 +53,10 @@ package struct DMA: Sendable {
 
   /// Resolves ranges for host I/O.
   package func buffers(_ ranges: [GPARange], writable: Bool) throws(MemoryFault) -> GuestBuffers {
+    guard translation != nil else {
+      try checkGate(for: ranges.first)
+      return try memory.buffers(ranges, writable: writable)
+    }
     var runs: [GPARange] = []
     for range in ranges {
       runs += try resolve(range.start, range.count, writable: writable)
@@ -62,6 +66,10 @@ package struct DMA: Sendable {
 
   /// Refuses a range that the device could not reach now, all of it.
   package func check(_ range: GPARange, writable: Bool) throws(MemoryFault) {
+    guard translation != nil else {
+      try checkGate(for: range)
+      return try memory.check(range.start, count: range.count, toWrite: writable)
+    }
     for run in try resolve(range.start, range.count, writable: writable) {
       try memory.check(run.start, count: run.count, toWrite: writable)
     }
@@ -103,6 +111,10 @@ package struct DMA: Sendable {
     let runs = try resolve(address, UInt64(count), writable: writable)
     guard runs.count == 1 else { throw .outOfRange(address) }
     return runs[0].start
+  }
+
+  private func checkGate(for range: GPARange?) throws(MemoryFault) {
+    guard gate?.isOpen ?? true else { throw .notPermitted(range?.start ?? GPA(0)) }
   }
 
   private func resolve(

@@ -31,7 +31,7 @@ extension DiskRequest {
       case .raw: try RawImage.open(path, writable: isWritable, cache: cache.mode)
       case .qcow2: throw ImageError.refused("not yet")
       }
-    return image
+    return overlay == .memory ? OverlayImage(over: image) : image
   }
 }
 

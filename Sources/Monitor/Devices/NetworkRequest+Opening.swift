@@ -44,10 +44,10 @@ extension NetworkRequest {
     _ forwards: [PortForward], _ host: HostAccess
   ) throws -> @Sendable (Backplane) throws -> any NetworkPort {
     let loop = host.loop
+    if case .user(let request) = target { return try request.opener(forwards, loop) }
     do throws(HostError) {
       switch target {
-      case .null: return { _ in NullPort() }
-      case .user(let request): return request.opener(forwards, loop)
+      case .null, .user: return { _ in NullPort() }
       case .tap(let name):
         let port = try TAPPort(TAPDevice(name: name ?? "tap%d"), on: loop)
         return { _ in port }
@@ -67,15 +67,46 @@ extension UserNetworkRequest {
   /// The network begins with the machine, whose time its timeouts are in.
   fileprivate func opener(
     _ forwards: [PortForward], _ loop: EventLoop
-  ) -> @Sendable (Backplane) throws -> any NetworkPort {
+  ) throws(ConfigurationError) -> @Sendable (Backplane) throws -> any NetworkPort {
     var plan = UserNetworkPlan()
     plan.allowsHostLoopback = reachesHostLoopback
     if let hostName { plan.hostName = hostName }
-    return { [plan] board in
+    var names = NetworkNames()
+    names.bootFile = bootFile
+    let rules = try egressRules()
+    let folder = try openFolder()
+    return { [plan, names] board in
+      let services = NetworkServices(
+        plan: plan, names: names, rules: rules, folder: folder,
+        transport: HostResolverTransport(on: loop), clock: board.clock, loop: loop)
       let network = UserNetwork(
-        plan: plan, loop: loop, clock: board.clock, host: HostSockets(loop: loop))
+        plan: plan, loop: loop, clock: board.clock, host: HostSockets(loop: loop),
+        services: services.services, policy: services.policy, advertiser: services.advertiser)
       for forward in forwards { try forward.add(to: network) }
       return network
+    }
+  }
+
+  private func egressRules() throws(ConfigurationError) -> [EgressRule]? {
+    guard let allowed else { return nil }
+    var rules: [EgressRule] = []
+    for text in allowed {
+      do throws(EgressRule.Mistake) {
+        rules.append(try EgressRule(text))
+      } catch {
+        throw ConfigurationError("--net user,allow=\(text)", error.description)
+      }
+    }
+    return rules
+  }
+
+  private func openFolder() throws(ConfigurationError) -> TFTPFolder? {
+    guard let tftp else { return nil }
+    do throws(HostError) {
+      return try TFTPFolder(path: tftp)
+    } catch {
+      throw ConfigurationError(
+        "--net user,tftp=\(tftp)", "The folder cannot be opened (\(error.reason)); name another.")
     }
   }
 }

@@ -1,5 +1,6 @@
 package import Board
 package import HostOS
+package import Streams
 package import Virtio
 
 /// A device that was asked for, with what stands behind it open: ready to be plugged into a machine.
@@ -33,9 +34,14 @@ package struct HostAccess: Sendable {
   package let loop: EventLoop
   /// Threads for calls that wait.
   package let pool: WorkerPool
+  /// What a virtio console leads to.
+  package let console: any ByteStream
 
-  package init(loop: EventLoop) throws(HostError) {
+  package init(
+    loop: EventLoop, console: any ByteStream = NullStream()
+  ) throws(HostError) {
     self.loop = loop
+    self.console = console
     pool = try WorkerPool(name: "disk", limit: 16)
   }
 }
@@ -66,6 +72,10 @@ extension DeviceRequest {
     case .network(let network, let forwards): try network.open(as: name, forwards, host)
     case .share(let share): try share.open(as: name, host)
     case .vsock(let vsock): try vsock.open(as: name, host)
+    case .console:
+      OpenedDevice(name: name, bus: bus) { board in
+        VirtioConsole(ports: [.init(host.console, isConsole: true)], loop: board.loop)
+      }
     case .entropy:
       OpenedDevice(name: name, bus: bus) { _ in VirtioEntropy(source: HostRandomSource()) }
     }

@@ -189,6 +189,19 @@ final class FakeConnection: HostConnection, @unchecked Sendable {
     return .moved(count)
   }
 
+  func send(_ pieces: [StreamPiece]) -> Transfer {
+    var total = 0
+    for piece in pieces {
+      switch send(piece.bytes, piece.range) {
+      case .moved(let count):
+        total += count
+        if count < piece.range.count { return .moved(total) }
+      case let other: return total > 0 ? .moved(total) : other
+      }
+    }
+    return .moved(total)
+  }
+
   private func take(_ count: Int) -> [UInt8]? {
     if sourceSent < sourceTotal, let source {
       let number = min(count, sourceTotal - sourceSent)

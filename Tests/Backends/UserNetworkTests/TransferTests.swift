@@ -80,6 +80,8 @@ import UserNetwork
     guest.send(total: test.size, finishing: true, Pattern.bytes, now: transfer.now)
     host.offer(total: test.size, Pattern.bytes)
     #expect(transfer.run(turns: 100_000_000) { host.sawEnd && guest.received == test.size })
+    // All has been acknowledged and delivered: the open connection holds nothing.
+    #expect(transfer.run(turns: 100_000) { transfer.bench.network.statistics.heldBytes == 0 })
     host.end()
     #expect(transfer.run(turns: 100_000_000) { guest.sawEnd && guest.endIsAcknowledged })
     #expect(down.isRight && down.count == test.size)

@@ -120,7 +120,7 @@ import Testing
     #expect(!hierarchy.pins.level(19))
   }
 
-  // §3.2.5.18
+  // §3.2.5, Bridge Control
   @Test func `a reset of the secondary bus reaches all behind, which is away while it lasts`() {
     openAll()
     hierarchy.write(0xc020_0000, 5, 0, 0x10)

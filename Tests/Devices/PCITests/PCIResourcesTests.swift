@@ -5,7 +5,7 @@ import Testing
 
 @testable import PCI
 
-/// PCI 3.0 §6.2.5.1; PCI-to-PCI Bridge Architecture 1.2 chapter 12.
+/// PCI 3.0 §6.2.5.1; PCI-to-PCI Bridge Architecture 1.2 §3.2.5.
 @Suite struct PCIResourcesTests {
   private let resources = PCIResources(
     memory: 0xc000_0000..<0xfec0_0000, highMemory: 0x10_0000_0000..<0x80_0000_0000)

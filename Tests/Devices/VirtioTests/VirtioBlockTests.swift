@@ -272,29 +272,4 @@ private struct BlockBench {
     #expect(bench.bench.begin())
     #expect(bench.ask(0, 0, room: 512) == (0, 513))
   }
-
-  @Test func `it keeps the contract of components`() throws {
-    let loop = ManualLoop()
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    let disk = TestDisk(sectors: 64)
-    let broken = ComponentContract.violations(
-      of: {
-        VirtioMMIO(
-          VirtioBlock(disk: disk, queueSize: 8, loop: loop),
-          interrupt: InterruptLine(to: RecordingController(), pin: 4), dma: DMA(memory), loop: loop)
-      },
-      plug: { $1.map($0, at: 0..<0x200) }, wideAccess: .refuse,
-      disturb: { transport in
-        let bus = IOBus(wideAccess: .refuse)
-        bus.map(transport, at: 0..<0x200)
-        let registers = GuestMMIO(bus, at: 0)
-        let driver = GuestDriver(registers, memory: memory)
-        _ = driver.negotiate()
-        driver.begin()
-        loop.run()
-        registers.setConfiguration([0], at: 32)
-      },
-      settle: { loop.run() })
-    #expect(broken == [])
-  }
 }

@@ -197,30 +197,6 @@ import Work
     #expect(queue.takeAll().count == 1)
   }
 
-  @Test func `entropy keeps the contract of components`() throws {
-    let loop = ManualLoop()
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    let broken = ComponentContract.violations(
-      of: {
-        VirtioMMIO(
-          VirtioEntropy(source: Zeroes()),
-          interrupt: InterruptLine(to: RecordingController(), pin: 4), dma: DMA(memory), loop: loop)
-      },
-      plug: { $1.map($0, at: 0..<0x200) }, wideAccess: .refuse,
-      disturb: { transport in
-        let bus = IOBus(wideAccess: .refuse)
-        bus.map(transport, at: 0..<0x200)
-        let driver = GuestDriver(GuestMMIO(bus, at: 0), memory: memory)
-        _ = driver.negotiate(GuestDriver.version1)
-        driver.begin()
-        loop.run()
-        _ = driver.queues[0].add([.init(0x100, 8, writable: true)])
-        driver.queues[0].kick()
-      },
-      settle: { loop.run() })
-    #expect(broken == [])
-  }
-
   final class Zeroes: RandomSource {
     func bytes(count: Int) -> [UInt8] { .init(repeating: 0, count: count) }
   }

@@ -403,26 +403,4 @@ private struct NetworkBench {
     #expect(received.map { $0.frame[14] } == [1, 3], "what is too long for a buffer is dropped")
     #expect(received[0].header == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0])
   }
-
-  @Test func `it keeps the contract of components`() throws {
-    let loop = ManualLoop()
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    let broken = ComponentContract.violations(
-      of: {
-        VirtioMMIO(
-          VirtioNetwork(ports: [TestPort()], address: mac, queueSize: 8, loop: loop),
-          interrupt: InterruptLine(to: RecordingController(), pin: 4), dma: DMA(memory), loop: loop)
-      },
-      plug: { $1.map($0, at: 0..<0x200) }, wideAccess: .refuse,
-      disturb: { transport in
-        let bus = IOBus(wideAccess: .refuse)
-        bus.map(transport, at: 0..<0x200)
-        let driver = GuestDriver(GuestMMIO(bus, at: 0), memory: memory)
-        _ = driver.negotiate(~(1 << 19))
-        driver.begin()
-        loop.run()
-      },
-      settle: { loop.run() })
-    #expect(broken == [])
-  }
 }

@@ -33,6 +33,7 @@ final class MetadataCache {
   private var recent: [MetadataPiece?]
   private var hand = 0
   private(set) var dirtyCount = 0
+  private var dirty: [MetadataPiece] = []
 
   init(_ file: any ImageFile, pieceSize: Int, bytes: Int) {
     self.file = file
@@ -82,6 +83,7 @@ final class MetadataCache {
     if !piece.isDirty {
       piece.isDirty = true
       dirtyCount += 1
+      dirty.append(piece)
     }
   }
 
@@ -156,8 +158,13 @@ final class MetadataCache {
   func takeChanges(onlyRefcounts: Bool = false) -> Changes {
     var changes = Changes()
     guard dirtyCount > 0 else { return changes }
-    for piece in pieces where piece.isDirty {
-      if onlyRefcounts && piece.kind != .refcounts { continue }
+    let waiting = dirty
+    dirty = []
+    for piece in waiting where piece.isDirty {
+      if onlyRefcounts && piece.kind != .refcounts {
+        dirty.append(piece)
+        continue
+      }
       let bytes = Array(UnsafeRawBufferPointer(start: piece.memory, count: pieceSize))
       let copy = Copy(piece: piece, offset: piece.offset, bytes: bytes)
       switch piece.kind {

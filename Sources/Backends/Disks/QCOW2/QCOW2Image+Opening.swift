@@ -111,6 +111,10 @@ extension QCOW2Image {
     }
     let length = try passingOn { () throws(DiskError) in try file.length() }
     let snapshots = try self.snapshots()
+    // Each has a table of its own, so that all of them fit into the file.
+    guard snapshots.reduce(0, { $0 + UInt64($1.l1Size) * 8 }) <= length else {
+      throw .refused("The L1 tables of the image's snapshots are larger than its file.")
+    }
     fixedMetadata = [0..<1, clusters(header.l1Offset, UInt64(header.l1Size) * 8)]
     fixedMetadata.append(
       clusters(header.refcountTableOffset, UInt64(header.refcountTableClusters) << bits))

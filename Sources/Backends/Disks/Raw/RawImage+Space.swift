@@ -118,7 +118,7 @@ extension RawImage {
   ) throws(ImageError) {
     let image = try open(path, writable: true)
     guard image.file.kind == .regular else {
-      throw ImageError("\"\(path)\" is a device, whose size is its own")
+      throw .refused("\"\(path)\" is a device, whose size is its own.")
     }
     do throws(HostError) {
       let shrinks = try size < image.file.size()
@@ -129,7 +129,7 @@ extension RawImage {
     } catch {
       throw ImageError(error)
     }
-    throw ImageError(
-      "\"\(path)\" is longer than \(size) bytes, and what lies beyond would be lost")
+    throw .refused(
+      "\"\(path)\" is longer than \(size) bytes, and what lies beyond would be lost.")
   }
 }

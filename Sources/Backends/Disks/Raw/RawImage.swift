@@ -17,6 +17,7 @@ package final class RawImage: DiskImage {
   // What the file system has said it cannot do.
   private let cannotReadAtOnce: Atomic<Bool>
   private let cannotWriteAtOnce: Atomic<Bool>
+  private let quickWrites = QuickWrites()
   /// Held while a block is read, changed in part and written back.
   let partialWrites = Mutex(())
 
@@ -28,9 +29,8 @@ package final class RawImage: DiskImage {
     case .regular: clusterSize = 4096
     case .blockDevice(_, let physical): clusterSize = max(physical, 512)
     }
-    // What goes past the page cache always waits.
     cannotReadAtOnce = Atomic(file.isDirect)
-    cannotWriteAtOnce = Atomic(file.isDirect || cache == .writethrough)
+    cannotWriteAtOnce = Atomic(false)
   }
 
   /// Opens an image, for reading alone unless `writable`, and keeps others off it.
@@ -116,8 +116,15 @@ extension RawImage {
 
   package func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool {
     try checkWritable()
-    _ = try range(at: offset, count: buffers.count)
-    guard !cannotWriteAtOnce.load(ordering: .relaxed) else { return false }
+    let range = try range(at: offset, count: buffers.count)
+    guard writesIntoCache else { return false }
+    if cannotWriteAtOnce.load(ordering: .relaxed) {
+      guard quickWrites.mayTry(range) else { return false }
+      let start = HostClock.now
+      defer { quickWrites.note(HostClock.now, since: start) }
+      try write(buffers, at: offset)
+      return true
+    }
     do throws(HostError) {
       try file.write(buffers.parts, at: offset, .atOnce)
       return true
@@ -125,6 +132,11 @@ extension RawImage {
       if error.isUnsupported { cannotWriteAtOnce.store(true, ordering: .relaxed) }
       return false
     }
+  }
+
+  /// Whether a write is done when the page cache has it.
+  private var writesIntoCache: Bool {
+    !file.isDirect && (cache == .writeback || cache == .unsafe)
   }
 
   package func flush() throws(DiskError) {

@@ -18,6 +18,7 @@ package final class CaptureFile: Sendable {
     }
     let state = Mutex(State())
     let work = Event()
+    let end = Event()
   }
 
   private let shared = Shared()
@@ -81,6 +82,9 @@ package final class CaptureFile: Sendable {
   /// Why nothing is recorded any more.
   package var failure: HostError? { shared.state.withLock { $0.failure } }
 
+  /// How long `close` waits for who reads a pipe, in nanoseconds.
+  private static let patience: UInt64 = 10_000_000_000
+
   /// Writes what waits, and the statistics, and ends. Answers why the file is not complete. Idempotent.
   @discardableResult
   package func close() -> HostError? {
@@ -91,12 +95,16 @@ package final class CaptureFile: Sendable {
       state.waiting += PCAPNG.statistics(at: now, seen: state.seen, dropped: state.dropped)
     }
     shared.work.signal()
-    let thread = self.thread.withLock { $0.take() }
-    thread?.join()
+    guard let thread = self.thread.withLock({ $0.take() }) else { return failure }
+    guard shared.end.wait(until: HostClock.now.advanced(by: Self.patience)) else {
+      return .timedOut("write the end of a capture")
+    }
+    thread.join()
     return failure
   }
 
   private static func write(_ shared: Shared, to output: Descriptor) {
+    defer { shared.end.signal() }
     while true {
       let (bytes, isClosed) = shared.state.withLock { state in
         defer { state.waiting = [] }

@@ -109,9 +109,16 @@ extension TAPPort {
   private func handleReady(_ readiness: Readiness) {
     var events: PortEvents = []
     state.withLock { state in
-      if readiness.contains(.readable) || readiness.contains(.ended) { events.insert(.mayReceive) }
-      if readiness.contains(.writable) { events.insert(.maySend) }
-      Self.watch(for: state.interests.subtracting(readiness.union(.readable)), &state)
+      var rest = state.interests
+      if readiness.contains(.readable) || readiness.contains(.ended) {
+        events.insert(.mayReceive)
+        rest.remove(.readable)
+      }
+      if readiness.contains(.writable) {
+        events.insert(.maySend)
+        rest.remove(.writable)
+      }
+      Self.watch(for: rest, &state)
       // A handle that has failed is ready for ever.
       if readiness.contains(.ended), !readiness.contains(.readable) {
         state.source = nil

@@ -58,8 +58,9 @@ struct DeadlineQueue {
     var place = place
     while true {
       var least = place
-      for child in [2 * place + 1, 2 * place + 2] where child < entries.count {
-        if entries[child].deadline < entries[least].deadline { least = child }
+      let children = 2 * place + 1..<min(2 * place + 3, max(entries.count, 2 * place + 1))
+      for child in children where entries[child].deadline < entries[least].deadline {
+        least = child
       }
       if least == place { return }
       exchange(place, least)

@@ -11,6 +11,9 @@ struct Ring<Element> {
     _modify { yield &elements[head &+ index] }
   }
 
+  /// Up to `limit` elements from the front.
+  func first(_ limit: Int) -> [Element] { Array(elements[head...].prefix(limit)) }
+
   mutating func append(_ element: Element) { elements.append(element) }
 
   mutating func insert(_ element: Element, at index: Int) {

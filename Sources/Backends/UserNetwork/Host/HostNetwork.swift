@@ -29,6 +29,8 @@ package protocol HostConnection: AnyObject {
   /// Why connecting failed; `nil`: it did not.
   func takeError() -> SocketFailure?
   func send(_ bytes: [UInt8], _ range: Range<Int>) -> Transfer
+  /// Sends the pieces in order, `StreamPiece.limit` of them at most.
+  func send(_ pieces: [StreamPiece]) -> Transfer
   /// Receives up to `count` bytes, each `size` of them into a new array behind `prefix` bytes of zero.
   func receive(
     upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]

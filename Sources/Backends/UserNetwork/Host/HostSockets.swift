@@ -96,6 +96,8 @@ private final class ConnectionSocket: HostConnection {
     socket?.send(bytes, range) ?? .failed(.reset)
   }
 
+  func send(_ pieces: [StreamPiece]) -> Transfer { socket?.send(pieces) ?? .failed(.reset) }
+
   func receive(
     upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
   ) -> Transfer {

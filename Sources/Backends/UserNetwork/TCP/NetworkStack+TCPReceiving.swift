@@ -98,7 +98,7 @@ extension NetworkStack {
     if flow.isReceiving, length > 0 {
       takeData(flow, header, packet, isFinal: isFinal)
     } else if length > 0 {
-      flow.owesAcknowledgment = true; owing.append(flow)
+      owe(flow)
     }
   }
 
@@ -152,24 +152,22 @@ extension NetworkStack {
     settle(flow)
   }
 
+  private static let worthSending = 64 << 10
+
   private func takeData(
     _ flow: TCPFlow, _ header: TCPHeader, _ packet: Packet, isFinal: Bool
   ) {
     let budget = limits.heldBytes - held
     let arrival = flow.receiver.accept(
-      packet.bytes, header.data, at: header.sequence, isLast: isFinal, budget: budget
-    ) { bytes, range in self.sendToHost(flow, bytes, range) }
-    if flow.hostFailure != nil { return resetGuest(flow) }
+      packet.bytes, header.data, at: header.sequence, isLast: isFinal, budget: budget)
     switch arrival {
-    case .inOrder, .nothing:
-      if !flow.owesAcknowledgment {
-        flow.owesAcknowledgment = true
-        owing.append(flow)
-      }
+    case .inOrder, .nothing: owe(flow)
     // RFC 5681 4.2: at once, so that the guest counts them.
     case .outOfOrder: acknowledge(flow)
     }
-    guard flow.receiver.isFinished else { return }
+    // Enough to be worth a call by itself, and still in the processor's cache.
+    if flow.receiver.pendingCount >= Self.worthSending { drain(flow) }
+    guard !flow.isGone, flow.receiver.isFinished else { return }
     switch flow.state {
     case .established: flow.state = .closeWait
     case .finWait1: flow.state = .closing
@@ -179,20 +177,12 @@ extension NetworkStack {
     settle(flow)
   }
 
-  /// Gives bytes of the guest's to the host; answers how many it took.
-  func sendToHost(_ flow: TCPFlow, _ bytes: [UInt8], _ range: Range<Int>) -> Int {
-    guard flow.mayWrite, let host = flow.host, !range.isEmpty else { return 0 }
-    switch host.send(bytes, range) {
-    case .moved(let count):
-      if count < range.count { flow.mayWrite = false }
-      return min(count, range.count)
-    case .blocked:
-      flow.mayWrite = false
-      return 0
-    case .failed(let failure):
-      flow.hostFailure = failure
-      return 0
-    }
+  /// Before the loop goes on, the host gets what came in and the guest an acknowledgment: once for a batch of frames.
+  func owe(_ flow: TCPFlow) {
+    flow.owesAcknowledgment = true
+    guard !flow.isOwing else { return }
+    flow.isOwing = true
+    owing.append(flow)
   }
 
   /// The host's socket changed.
@@ -209,15 +199,36 @@ extension NetworkStack {
     if !flow.isGone { attend(flow) }
   }
 
-  private func drain(_ flow: TCPFlow) {
-    guard !flow.receiver.pending.isEmpty else { return }
-    _ = flow.receiver.drain { bytes, range in self.sendToHost(flow, bytes, range) }
-    if flow.hostFailure != nil {
-      return flow.state == .draining ? finish(flow) : resetGuest(flow)
+  /// Gives the host what waits for it, until it takes no more.
+  func drain(_ flow: TCPFlow) {
+    guard flow.mayWrite, !flow.receiver.pending.isEmpty, let host = flow.host else { return }
+    while !flow.receiver.pending.isEmpty {
+      let (transfer, offered) = host.send(flow.receiver.pending)
+      switch transfer {
+      case .moved(let count): flow.receiver.sent(min(count, offered))
+      case .blocked: break
+      case .failed:
+        return flow.state == .draining || flow.state == .timeWait
+          ? finish(flow) : resetGuest(flow)
+      }
+      if transfer != .moved(offered) {
+        flow.mayWrite = false
+        break
+      }
     }
     if flow.isReceiving, flow.receiver.isWorthTelling(segmentSize: flow.sender.segmentSize) {
-      acknowledge(flow)
+      owe(flow)
     }
     settle(flow)
+  }
+}
+
+extension HostConnection {
+  /// Sends the first pieces in one call; answers how many bytes were offered.
+  fileprivate func send(_ pending: Ring<StreamPiece>) -> (Transfer, offered: Int) {
+    let first = pending[0]
+    if pending.count == 1 { return (send(first.bytes, first.range), first.range.count) }
+    let pieces = pending.first(StreamPiece.limit)
+    return (send(pieces), pieces.reduce(0) { $0 + $1.range.count })
   }
 }

@@ -44,7 +44,7 @@ extension NetworkStack {
   /// The data of one frame that the guest cuts, and of all frames that one read fills.
   private static let longestFrame = 65535 - 60
   private static let shortestRead = 2 << 10
-  private static let longestRead = 256 << 10
+  private static let longestRead = 512 << 10
 
   /// Reads once from the host, right behind room for headers, and sends what that brings: a segment in each frame, or
   /// many where the guest cuts them.

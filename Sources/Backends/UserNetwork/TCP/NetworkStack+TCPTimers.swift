@@ -30,7 +30,11 @@ extension NetworkStack {
   func deadlineCame(_ flow: TCPFlow) {
     switch flow.state {
     case .connecting, .draining: return
-    case .timeWait: return finish(flow)
+    case .timeWait:
+      // What the guest was told is ours to deliver, however slow the host is.
+      if flow.hostWasToldEnd { return finish(flow) }
+      flow.state = .draining
+      flow.deadline = .max
     case .synSent, .synReceived:
       flow.attempts += 1
       if flow.attempts >= Self.handshakeAttempts { return abandon(flow) }

@@ -1,5 +1,3 @@
-import HostOS
-
 /// One TCP connection: the guest's end is spoken to segment by segment, the host's through a socket.
 final class TCPFlow {
   /// RFC 9293 3.3.2, as seen from the network's end of the guest's connection, and two states around them.
@@ -38,11 +36,12 @@ final class TCPFlow {
   var mayWrite = false
   var hostHasEnded = false
   var hostWasToldEnd = false
-  var hostFailure: SocketFailure?
   var readSize = 16 << 10
 
   /// The guest is to be sent an acknowledgment before the loop goes on.
   var owesAcknowledgment = false
+  /// It is in the list of those that are looked at before the loop goes on.
+  var isOwing = false
   var waitsForRoom = false
   var isGone = false
 

@@ -1,3 +1,5 @@
+import HostOS
+
 /// What the guest has sent of a stream: what the host's socket does not take yet, and what came before its time.
 ///
 /// Data is kept in the frames it came in. Whatever was not acknowledged may be dropped, so that memory has a strict
@@ -9,29 +11,21 @@ struct TCPReceiver {
   static let scale: UInt8 = 4
   /// Host memory that the data of one stream may hold.
   static let costLimit = 2 * capacity
-  /// What an array holds besides its bytes.
-  private static let overhead = 64
   /// Shorter data is copied behind the data before it.
   private static let shortLength = 512
   private static let gatheredLength = 8192
   /// Pieces kept out of order.
   private static let earlyLimit = 1024
 
-  struct Piece {
-    var bytes: [UInt8]
-    var range: Range<Int>
-    var cost: Int { bytes.count + overhead }
-  }
-
   /// RCV.NXT.
   private(set) var next: SequenceNumber
   /// The end of the window as the guest was told it.
   private(set) var edge: SequenceNumber
   /// In order, waiting for the host's socket.
-  private(set) var pending = Ring<Piece>()
+  private(set) var pending = Ring<StreamPiece>()
   private(set) var pendingCount = 0
   /// Out of order: sorted, not overlapping.
-  private var early: [(start: SequenceNumber, piece: Piece)] = []
+  private var early: [(start: SequenceNumber, piece: StreamPiece)] = []
   /// Memory held by both.
   private(set) var cost = 0
   /// Where the guest's stream ends, once it has said so.
@@ -77,7 +71,7 @@ extension TCPReceiver {
 
 extension TCPReceiver {
   enum Arrival {
-    /// The stream has grown by what `takeInOrder` hands out, or ended.
+    /// The stream has grown, or ended.
     case inOrder
     /// Kept, or dropped, for a gap before it: the guest is to hear of it at once.
     case outOfOrder
@@ -85,11 +79,9 @@ extension TCPReceiver {
     case nothing
   }
 
-  /// Takes a segment's data. `deliver` is offered what is next in the stream as long as nothing waits, and answers how
-  /// much of it went on.
+  /// Takes a segment's data, of which `budget` bytes of memory may be kept.
   mutating func accept(
-    _ bytes: [UInt8], _ data: Range<Int>, at start: SequenceNumber, isLast: Bool, budget: Int,
-    _ deliver: ([UInt8], Range<Int>) -> Int
+    _ bytes: [UInt8], _ data: Range<Int>, at start: SequenceNumber, isLast: Bool, budget: Int
   ) -> Arrival {
     var start = start
     var data = data
@@ -114,8 +106,8 @@ extension TCPReceiver {
     }
     let before = next
     if !data.isEmpty {
-      guard take(Piece(bytes: bytes, range: data), budget: budget, deliver) else { return .nothing }
-      joinEarly(budget: budget, deliver)
+      guard take(StreamPiece(bytes: bytes, range: data), budget: budget) else { return .nothing }
+      joinEarly(budget: budget)
     }
     finishIfWhole()
     return next != before ? .inOrder : .nothing
@@ -129,17 +121,8 @@ extension TCPReceiver {
     dropEarly()
   }
 
-  /// Takes the next piece of the stream; `false`: not all of it.
-  private mutating func take(
-    _ piece: Piece, budget: Int, _ deliver: ([UInt8], Range<Int>) -> Int
-  ) -> Bool {
-    var piece = piece
-    if pending.isEmpty {
-      let gone = deliver(piece.bytes, piece.range)
-      next = next + gone
-      piece.range = piece.range.lowerBound + gone..<piece.range.upperBound
-      if piece.range.isEmpty { return true }
-    }
+  /// Takes the next piece of the stream; `false`: there is no room for it.
+  private mutating func take(_ piece: StreamPiece, budget: Int) -> Bool {
     if gather(piece) { return true }
     guard cost + piece.cost <= Self.costLimit, piece.cost <= budget else { return false }
     next = next + piece.range.count
@@ -150,7 +133,7 @@ extension TCPReceiver {
   }
 
   /// Puts short data behind what waits already, so that many short segments cost what a long one does.
-  private mutating func gather(_ piece: Piece) -> Bool {
+  private mutating func gather(_ piece: StreamPiece) -> Bool {
     guard piece.range.count <= Self.shortLength, pending.count > 0 else { return false }
     let last = pending.count - 1
     let held = pending[last].bytes.count
@@ -189,7 +172,7 @@ extension TCPReceiver {
       if free <= 0 { return }
       if free < data.count { data = data.lowerBound..<data.lowerBound + free }
     }
-    let piece = Piece(bytes: bytes, range: data)
+    let piece = StreamPiece(bytes: bytes, range: data)
     guard early.count < Self.earlyLimit, cost + piece.cost <= Self.costLimit, piece.cost <= budget
     else { return }
     early.insert((start, piece), at: index)
@@ -198,7 +181,7 @@ extension TCPReceiver {
   }
 
   /// Takes what came early and is next now.
-  private mutating func joinEarly(budget: Int, _ deliver: ([UInt8], Range<Int>) -> Int) {
+  private mutating func joinEarly(budget: Int) {
     var taken = 0
     while taken < early.count {
       var (start, piece) = early[taken]
@@ -208,7 +191,7 @@ extension TCPReceiver {
       taken += 1
       guard old < piece.range.count else { continue }
       piece.range = piece.range.lowerBound + old..<piece.range.upperBound
-      if !take(piece, budget: budget, deliver) { break }
+      if !take(piece, budget: budget) { break }
     }
     early.removeFirst(taken)
     if early.isEmpty { latest = nil }
@@ -231,21 +214,21 @@ extension TCPReceiver {
 // MARK: - What goes out
 
 extension TCPReceiver {
-  /// Offers what waits; answers whether all of it went.
-  mutating func drain(_ deliver: ([UInt8], Range<Int>) -> Int) -> Bool {
-    while !pending.isEmpty {
+  /// The first bytes that wait went to the host.
+  mutating func sent(_ count: Int) {
+    var left = count
+    pendingCount -= count
+    while left > 0, !pending.isEmpty {
       let piece = pending[0]
-      let gone = deliver(piece.bytes, piece.range)
-      pendingCount -= gone
-      guard gone == piece.range.count else {
-        pending[0].range = piece.range.lowerBound + gone..<piece.range.upperBound
-        return false
+      guard left >= piece.range.count else {
+        pending[0].range = piece.range.lowerBound + left..<piece.range.upperBound
+        return
       }
+      left -= piece.range.count
       cost -= piece.cost
       pending[0].bytes = []
       pending.removeFirst(1)
     }
-    return true
   }
 
   /// The ranges that are there behind a gap: the latest first, then from the front.
@@ -269,4 +252,9 @@ extension TCPReceiver {
     }
     return blocks
   }
+}
+
+extension StreamPiece {
+  /// Host memory that is held: the whole frame, and what an array has besides its bytes.
+  fileprivate var cost: Int { bytes.count + 64 }
 }

@@ -72,12 +72,11 @@ struct Packet {
 
 /// The sum over the pseudo header of TCP, UDP and ICMPv6.
 func pseudoSum(_ a: IPAddress, _ b: IPAddress, _ transport: UInt8, _ count: Int) -> UInt16 {
-  var sum = UInt64(transport) &+ UInt64(truncatingIfNeeded: count)
-  for value in [a.high, a.low, b.high, b.low] {
-    sum =
-      sum &+ (value &>> 48) &+ (value &>> 32 & 0xffff) &+ (value &>> 16 & 0xffff)
-      &+ (value & 0xffff)
+  func words(_ value: UInt64) -> UInt64 {
+    (value &>> 48) &+ (value &>> 32 & 0xffff) &+ (value &>> 16 & 0xffff) &+ (value & 0xffff)
   }
+  var sum = UInt64(transport) &+ UInt64(truncatingIfNeeded: count)
+  sum = sum &+ words(a.high) &+ words(a.low) &+ words(b.high) &+ words(b.low)
   while sum &>> 16 != 0 { sum = (sum & 0xffff) &+ (sum &>> 16) }
   return UInt16(truncatingIfNeeded: sum)
 }

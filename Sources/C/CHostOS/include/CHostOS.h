@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <time.h>
 #include "Storage.h"
 
@@ -67,6 +68,8 @@ int roost_inet_accept(int socket, struct roost_endpoint *from);
 /// Like recvfrom(2) and sendto(2), without blocking.
 long roost_inet_receive(int socket, void *bytes, size_t count, struct roost_endpoint *from);
 long roost_inet_send(int socket, const void *bytes, size_t count, const struct roost_endpoint *to);
+/// Like sendmsg(2), without blocking and without a signal.
+long roost_inet_send_pieces(int socket, const struct iovec *pieces, int count);
 /// The error that a socket met on its own, and forgets by being asked; 0 if none.
 int roost_inet_error(int socket);
 /// Closing the socket from now on resets its connection.

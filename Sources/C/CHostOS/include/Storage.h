@@ -18,9 +18,6 @@ enum {
 /// Opens a file; answers its handle, or -1.
 int roost_storage_open(const char *path, int options);
 
-/// Puts O_DIRECT on or off, on a handle that is not shared yet.
-int roost_storage_set_direct(int handle, int direct);
-
 enum {
   /// Fail with EAGAIN, or stop short, rather than wait; EOPNOTSUPP: the file system cannot tell.
   ROOST_TRANSFER_AT_ONCE = 1,
@@ -59,10 +56,6 @@ void roost_storage_direct_alignment(int handle, uint32_t *memory, uint32_t *offs
 /// The first data or the first hole at or after an offset; -1 with ENXIO: there is none.
 int64_t roost_storage_seek_data(int handle, uint64_t offset);
 int64_t roost_storage_seek_hole(int handle, uint64_t offset);
-
-/// Copies between two files within the host, by sharing storage where the file system can; answers how
-/// many bytes, 0 at the end of the source, or -1.
-ssize_t roost_storage_copy(int source, uint64_t from, int destination, uint64_t to, size_t count);
 
 enum { ROOST_LOCK_NONE = 0, ROOST_LOCK_SHARED = 1, ROOST_LOCK_EXCLUSIVE = 2 };
 

@@ -19,7 +19,7 @@ extension PCICapability {
   }
 
   /// The subsystem of a bridge, whose header has no place for it: PCI-to-PCI Bridge Architecture 1.2
-  /// §3.2.5.13 "Subsystem Vendor ID Capability".
+  /// §3.2.5.
   static func subsystem(vendor: UInt16, _ subsystem: UInt16) -> PCICapability {
     PCICapability(id: 0x0d, registers: [0, UInt32(subsystem) << 16 | UInt32(vendor)])
   }

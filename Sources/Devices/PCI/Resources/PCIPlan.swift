@@ -152,7 +152,7 @@ extension PCIPlan {
     if bar.is64Bit { function.function.writeConfiguration(high, mask: .max, bar.register + 4) }
   }
 
-  /// PCI-to-PCI Bridge Architecture 1.2 §3.2.5.6 to §3.2.5.10. A base above its limit shuts a window.
+  /// PCI-to-PCI Bridge Architecture 1.2 §3.2.5. A base above its limit shuts a window.
   private static func setWindow(
     of bridge: any PCIFunction, _ space: Space, _ range: Range<UInt64>?
   ) {

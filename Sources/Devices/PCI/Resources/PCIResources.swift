@@ -7,8 +7,8 @@
 /// Prefetchable BARs of 64 bits go above RAM, all others below 4 GiB: the window of a bridge for memory
 /// that is not prefetchable reaches no further.
 ///
-/// - SeeAlso: PCI 3.0 §6.2.5.1 "Address Maps"; PCI-to-PCI Bridge Architecture 1.2 chapter 12 "Bridge
-///   Initialization"; PCI Firmware 3.3 §3.5 "Device State at Firmware/Operating System Handoff".
+/// - SeeAlso: PCI 3.0 §6.2.5.1 "Address Maps"; PCI-to-PCI Bridge Architecture 1.2 §3.2.5; PCI
+///   Firmware 3.3 §3.5 "Device State at Firmware/Operating System Handoff".
 package struct PCIResources: Sendable {
   /// Memory below 4 GiB.
   package var memory: Range<UInt64>

@@ -138,7 +138,23 @@ extension VirtioBlock {
     let type: UInt32
     let sector: UInt64
 
+    /// As it lies in memory.
+    private struct Raw: BitwiseCopyable {
+      let type: UInt32
+      let reserved: UInt32
+      let sector: UInt64
+    }
+
     init(_ ranges: [GPARange], _ dma: DMA) throws(Refusal) {
+      // Nearly every driver lays it in one piece.
+      if ranges[0].count >= UInt64(VirtioBlock.headerLength) {
+        guard let raw = try? dma.load(Raw.self, at: ranges[0].start) else {
+          throw Refusal(.inputOutputError)
+        }
+        type = raw.type
+        sector = raw.sector
+        return
+      }
       let bytes = try VirtioBlock.copy(ranges, 0, VirtioBlock.headerLength, dma)
       guard let type = bytes.integer(UInt32.self, littleEndianAt: 0),
         let sector = bytes.integer(UInt64.self, littleEndianAt: 8)

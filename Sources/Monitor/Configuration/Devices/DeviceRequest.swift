@@ -4,6 +4,8 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
   case network(NetworkRequest, forwards: [PortForward])
   case share(ShareRequest)
   case vsock(VsockRequest)
+  /// A virtio console, whose other end is named anew at each run.
+  case console
   case entropy
 
   /// The option that asks for it, as the user writes it.
@@ -13,6 +15,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     case .network: "--net"
     case .share: "--share"
     case .vsock: "--vsock"
+    case .console: "--console"
     case .entropy: "--no-entropy"
     }
   }
@@ -24,6 +27,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     case .network: "net"
     case .share: "share"
     case .vsock: "vsock"
+    case .console: "console"
     case .entropy: "entropy"
     }
   }
@@ -32,7 +36,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     switch self {
     case .disk(let disk): disk.bus
     case .network(let network, _): network.bus
-    case .share, .vsock, .entropy: .pci
+    case .share, .vsock, .console, .entropy: .pci
     }
   }
 }

@@ -138,7 +138,7 @@ package struct PC: Sendable {
       ] + serial + [
         Part("pci", host), Part("pci-host-bridge", bridge), Part("reset-control", resetControl),
         Part("keyboard", keyboard), Part("port92", fastA20),
-      ] + debugging + (try Self.plug(backends.devices, into: root, on: board))
+      ] + debugging + (try Self.plug(backends.devices, into: pci, on: board))
   }
 
   /// Gives PCI devices their buses and addresses: after power-on and reset, where no firmware does it.

@@ -317,4 +317,36 @@ struct QCOW2ExchangeTests {
     #expect(try images.run("check", "b").code == 0)
     #expect(try images.content("b") == Self.content(4 << 20))
   }
+
+  @Test(arguments: [true, false])
+  func `images are read and written past the page cache`(isCompressed: Bool) throws {
+    let images = try QEMUImages()
+    var content = Self.content(3 << 20, seed: 11)
+    try images.put(content, "disk")
+    #expect(
+      try images.run(
+        "convert", isCompressed ? "-c" : "-q", "-f", "raw", "-O", "qcow2", "disk", "a"
+      ).code == 0)
+    let file: PositionalFile
+    do throws(HostError) {
+      file = try PositionalFile(images.path("a"), .readAndWrite, isDirect: true)
+    } catch {
+      guard error.code == EINVAL else { throw error }
+      try Test.cancel("the file system of the temporary folder has no direct input and output")
+    }
+    let image = try QCOW2Image.open(HostImageFile(file), readOnly: false, backing: nil)
+    #expect(image.alignment == 4096)
+    #expect(try ModelDisk.all(image) == content)
+    for start in stride(from: 0, to: content.count, by: 400 << 10) {
+      try ModelDisk.write([UInt8](repeating: 7, count: 8192), to: image, at: start)
+      content.replaceSubrange(start..<start + 8192, with: [UInt8](repeating: 7, count: 8192))
+    }
+    try image.discard(1 << 20..<(1 << 20) + 65536)
+    content.replaceSubrange(1 << 20..<(1 << 20) + 65536, with: [UInt8](repeating: 0, count: 65536))
+    try image.flush()
+    #expect(try ModelDisk.all(image) == content)
+    let check = try images.run("check", "a")
+    #expect(check.code == 0, "\(check.output)")
+    #expect(try images.content("a") == content)
+  }
 }

@@ -59,7 +59,8 @@ package final class HostResolverTransport: ResolverTransport {
       from socket: InternetSocket, _ answer: @Sendable ([UInt8]?) -> Void
     ) {
       var bytes: [UInt8] = []
-      switch socket.receive(upTo: 65535, behind: 0, into: &bytes) {
+      var source: SocketAddress?
+      switch socket.receive(upTo: 65535, behind: 0, into: &bytes, from: &source) {
       case .moved: answer(bytes)
       case .blocked: break
       case .failed: answer(nil)

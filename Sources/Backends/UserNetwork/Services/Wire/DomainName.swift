@@ -25,6 +25,8 @@ package struct DomainName: Sendable {
 
   private static let longestLabel = 63
   private static let longest = 255
+  /// As many as a name has labels: more pointers lead to pointers.
+  private static let mostJumps = 127
 
   /// In a message, without compression.
   package var wire: [UInt8] {
@@ -88,6 +90,7 @@ extension DomainName {
     var end: Int?
     // A pointer may only lead back to before where it was found, so that no chain of them is endless.
     var limit = offset
+    var jumps = 0
     while position >= 0, position < message.count {
       let count = Int(message[position])
       switch count &>> 6 {
@@ -103,7 +106,8 @@ extension DomainName {
         guard position + 1 < message.count else { return nil }
         let target = (count & 0x3f) &<< 8 | Int(message[position + 1])
         if end == nil { end = position + 2 }
-        guard target < limit else { return nil }
+        jumps += 1
+        guard target < limit, jumps <= mostJumps else { return nil }
         limit = target
         position = target
       default: return nil
