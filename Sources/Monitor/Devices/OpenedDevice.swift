@@ -78,6 +78,8 @@ extension DeviceRequest {
       OpenedDevice(name: name, bus: bus) { board in
         VirtioConsole(ports: [.init(host.console, isConsole: true)], loop: board.loop)
       }
+    case .balloon:
+      OpenedDevice(name: name, bus: bus) { board in VirtioBalloon(loop: board.loop) }
     case .entropy:
       OpenedDevice(name: name, bus: bus) { _ in VirtioEntropy(source: HostRandomSource()) }
     }
