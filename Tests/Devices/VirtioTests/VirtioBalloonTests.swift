@@ -178,28 +178,4 @@ private struct BalloonBench {
     }
     #expect(bench.bench.reset())
   }
-
-  @Test func `it keeps the contract of components`() throws {
-    let loop = ManualLoop()
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    let broken = ComponentContract.violations(
-      of: {
-        VirtioMMIO(
-          VirtioBalloon(loop: loop),
-          interrupt: InterruptLine(to: RecordingController(), pin: 4), dma: DMA(memory), loop: loop)
-      },
-      plug: { $1.map($0, at: 0..<0x200) }, wideAccess: .refuse,
-      disturb: { transport in
-        let bus = IOBus(wideAccess: .refuse)
-        bus.map(transport, at: 0..<0x200)
-        let registers = GuestMMIO(bus, at: 0)
-        let driver = GuestDriver(registers, memory: memory)
-        _ = driver.negotiate()
-        driver.begin()
-        registers.setConfiguration([1, 2, 3, 4], at: 4)
-        loop.run()
-      },
-      settle: { loop.run() })
-    #expect(broken == [])
-  }
 }

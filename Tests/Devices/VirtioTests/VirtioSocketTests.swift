@@ -468,26 +468,4 @@ private final class SocketBench {
         $0.state.withLock { $0.closedWith != nil }
       })
   }
-
-  @Test func `it keeps the contract of components`() throws {
-    let loop = ManualLoop()
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    let broken = ComponentContract.violations(
-      of: {
-        VirtioMMIO(
-          VirtioSocket(guestCID: 3, host: TestVsockHost(loop), queueSize: 8),
-          interrupt: InterruptLine(to: RecordingController(), pin: 4), dma: DMA(memory), loop: loop)
-      },
-      plug: { $1.map($0, at: 0..<0x200) }, wideAccess: .refuse,
-      disturb: { transport in
-        let bus = IOBus(wideAccess: .refuse)
-        bus.map(transport, at: 0..<0x200)
-        let driver = GuestDriver(GuestMMIO(bus, at: 0), memory: memory)
-        _ = driver.negotiate()
-        driver.begin()
-        loop.run()
-      },
-      settle: { loop.run() })
-    #expect(broken == [])
-  }
 }
