@@ -18,12 +18,12 @@ package final class RawImage: DiskImage {
   private let cannotReadAtOnce: Atomic<Bool>
   private let cannotWriteAtOnce: Atomic<Bool>
   private let quickWrites = QuickWrites()
-  /// Held while a block is read, changed in part and written back.
-  let partialWrites = Mutex(())
+  private let transfers: FileTransfers
 
   package init(_ file: StorageFile, cache: CacheMode = .writeback) throws(HostError) {
     self.file = file
     self.cache = cache
+    transfers = FileTransfers(file)
     size = try file.size().rounded(upTo: 512)
     switch file.kind {
     case .regular: clusterSize = 4096
@@ -57,12 +57,8 @@ package final class RawImage: DiskImage {
 
 extension RawImage {
   package func read(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
-    let range = try range(at: offset, count: buffers.count)
-    guard takesDirectly(buffers, range) else { return try readThroughBuffer(buffers, range) }
-    let count = try attempt { () throws(HostError) in
-      try file.read(into: buffers.parts, at: offset)
-    }
-    if count < buffers.count { try buffers.zero(from: count) }
+    _ = try range(at: offset, count: buffers.count)
+    try transfers.read(into: buffers, at: offset)
   }
 
   package func readAtOnce(
@@ -105,13 +101,8 @@ extension RawImage {
     _ buffers: GuestBuffers, at offset: UInt64, _ transfer: StorageFile.Transfer
   ) throws(DiskError) {
     try checkWritable()
-    let range = try range(at: offset, count: buffers.count)
-    guard takesDirectly(buffers, range) else {
-      return try writeThroughBuffer(buffers, range, transfer)
-    }
-    try attempt { () throws(HostError) in
-      try file.write(buffers.parts, at: offset, transfer)
-    }
+    _ = try range(at: offset, count: buffers.count)
+    try transfers.write(buffers, at: offset, transfer)
   }
 
   package func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool {
@@ -151,10 +142,5 @@ extension RawImage {
         throw DiskError(error)
       }
     }
-  }
-
-  /// Does what the host may refuse, in the disk's words.
-  func attempt<R>(_ body: () throws(HostError) -> R) throws(DiskError) -> R {
-    do throws(HostError) { return try body() } catch { throw DiskError(error) }
   }
 }
