@@ -270,8 +270,8 @@ let package = Package(
     tests(
       "CommandTests", in: "Commands",
       [
-        "roost", "ArchitectureX86", "Monitor", "HostOS", "Streams", "Disks", "LinuxBoot", "KVM",
-        arguments,
+        "roost", "ArchitectureX86", "Monitor", "HostOS", "Streams", "Disks", "Memory", "LinuxBoot",
+        "KVM", arguments,
       ]),
     // Programs/ is built by the plugin, for the bare machine.
     .plugin(name: "BuildGuests", capability: .buildTool()),

@@ -10,8 +10,15 @@ final class FileTransfers: Sendable {
   let file: StorageFile
   /// Held while a block is read, changed in part and written back.
   private let partialWrites = Mutex(())
+  // What the file system has said it cannot do, or what makes no sense past the page cache.
+  private let cannotReadAtOnce: Atomic<Bool>
+  private let cannotWriteAtOnce = Atomic(false)
+  private let quickWrites = QuickWrites()
 
-  init(_ file: StorageFile) { self.file = file }
+  init(_ file: StorageFile) {
+    self.file = file
+    cannotReadAtOnce = Atomic(file.isDirect)
+  }
 
   /// Fills the buffers; what lies beyond the end of the file reads as zeroes.
   func read(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
@@ -56,6 +63,40 @@ final class FileTransfers: Sendable {
         try fill(buffer, from: blocks)
         try store()
       }
+    }
+  }
+
+  /// Fills the buffers if that needs no waiting; `false`, having promised nothing of them, if it does. Failures are
+  /// found again, and told, by whoever may wait.
+  func readAtOnce(into buffers: GuestBuffers, at offset: UInt64) -> Bool {
+    guard !cannotReadAtOnce.load(ordering: .relaxed) else { return false }
+    do throws(HostError) {
+      let count = try file.read(into: buffers.parts, at: offset, .atOnce)
+      if count == buffers.count { return true }
+      return (try? buffers.zero(from: count)) != nil
+    } catch {
+      if error.isUnsupported { cannotReadAtOnce.store(true, ordering: .relaxed) }
+      return false
+    }
+  }
+
+  /// Writes the buffers into the page cache if that needs no waiting; `false`, having perhaps written a part, if it
+  /// does.
+  func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) -> Bool {
+    guard !file.isDirect else { return false }
+    if cannotWriteAtOnce.load(ordering: .relaxed) {
+      let (end, overflow) = offset.addingReportingOverflow(UInt64(buffers.count))
+      guard !overflow, quickWrites.mayTry(offset..<end) else { return false }
+      let start = HostClock.now
+      defer { quickWrites.note(HostClock.now, since: start) }
+      return (try? file.write(buffers.parts, at: offset)) != nil
+    }
+    do throws(HostError) {
+      try file.write(buffers.parts, at: offset, .atOnce)
+      return true
+    } catch {
+      if error.isUnsupported { cannotWriteAtOnce.store(true, ordering: .relaxed) }
+      return false
     }
   }
 

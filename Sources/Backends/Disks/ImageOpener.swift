@@ -25,7 +25,14 @@ package struct ImageOpener: Sendable {
 
   package func open(_ path: String) throws(ImageError) -> any DiskImage {
     let (file, format) = try openFile(path)
-    return try image(in: file, format, BackingChain(file), depth: 0)
+    return try open(file, as: format)
+  }
+
+  /// Opens the image in a file that `openFile` gave.
+  package func open(
+    _ file: StorageFile, as format: ImageFormat
+  ) throws(ImageError) -> any DiskImage {
+    try image(in: file, format, BackingChain(file), depth: 0)
   }
 
   /// What opens the backing file of an image that is made in a file.

@@ -113,4 +113,31 @@ struct ImageOpenerTests {
       refusal(ImageOpener(format: .qcow2, writable: true, snapshot: "1"), "b")
         .contains("is there to be read"))
   }
+
+  @Test func `a write at once changes a stored cluster, and leaves all else to whoever may wait`()
+    throws
+  {
+    try make("a")
+    let image = try ImageOpener(format: .qcow2, writable: true).open(path("a"))
+    let buffer = HostBuffer(count: 8192)
+    func writeAtOnce(_ value: UInt8, at offset: UInt64) throws -> Bool {
+      buffer.bytes.initializeMemory(as: UInt8.self, repeating: value)
+      return try image.writeAtOnce(buffer.buffers, at: offset)
+    }
+    #expect(try !writeAtOnce(1, at: 0))
+    #expect(try byte(image, at: 0) == 0)
+    try fill(image, 2, at: 0)
+    for value in UInt8(3)...20 where try writeAtOnce(value, at: 4096) {
+      #expect(try byte(image, at: 4096) == value)
+      #expect(try byte(image, at: 8192) == value)
+      #expect(try byte(image, at: 12288) == 0)
+    }
+    #expect(try byte(image, at: 0) == 2)
+    // The second half lies in the next cluster.
+    #expect(try !writeAtOnce(1, at: 61440))
+    #expect(throws: DiskError.outOfRange) { try writeAtOnce(1, at: (1 << 20) - 4096) }
+    try image.discard(0..<65536)
+    #expect(try !writeAtOnce(1, at: 4096))
+    #expect(try byte(image, at: 4096) == 0)
+  }
 }

@@ -1,14 +1,11 @@
 package import HostOS
 import Memory
-import Synchronization
 
 /// A file of the host, or a block device, under an image format.
 package final class HostImageFile: ImageFile {
   private let file: StorageFile
   private let transfers: FileTransfers
   private let cache: CacheMode
-  /// The file system has said that it cannot, or the page cache is passed by.
-  private let cannotReadAtOnce: Atomic<Bool>
 
   /// - Parameter cache: `unsafe` makes flushes do nothing; that each write is durable is not for a file to do, as a
   ///   write changes tables too. Whether the page cache is passed by was decided when the file was opened.
@@ -16,7 +13,6 @@ package final class HostImageFile: ImageFile {
     self.file = file
     self.cache = cache
     transfers = FileTransfers(file)
-    cannotReadAtOnce = Atomic(file.isDirect)
   }
 
   package var isReadOnly: Bool { !file.isWritable }
@@ -34,20 +30,17 @@ package final class HostImageFile: ImageFile {
   }
 
   package func readAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool {
-    guard !cannotReadAtOnce.load(ordering: .relaxed) else { return false }
-    do throws(HostError) {
-      return try file.read(into: parts, at: offset, .atOnce)
-        == parts.reduce(0) { $0 + $1.count }
-    } catch {
-      if error.isUnsupported { cannotReadAtOnce.store(true, ordering: .relaxed) }
-      return false
-    }
+    transfers.readAtOnce(into: GuestBuffers(parts: parts, owner: self), at: offset)
   }
 
   package func write(
     _ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64
   ) throws(DiskError) {
     try transfers.write(GuestBuffers(parts: parts, owner: self), at: offset)
+  }
+
+  package func writeAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool {
+    transfers.writeAtOnce(GuestBuffers(parts: parts, owner: self), at: offset)
   }
 
   package func flush() throws(DiskError) {

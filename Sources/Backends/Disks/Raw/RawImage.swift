@@ -14,10 +14,6 @@ package final class RawImage: DiskImage {
 
   /// Why a flush failed. The host has dropped what it could not write, and would call the next flush a success.
   private let flushing = Mutex<DiskError?>(nil)
-  // What the file system has said it cannot do.
-  private let cannotReadAtOnce: Atomic<Bool>
-  private let cannotWriteAtOnce: Atomic<Bool>
-  private let quickWrites = QuickWrites()
   private let transfers: FileTransfers
 
   package init(_ file: StorageFile, cache: CacheMode = .writeback) throws(HostError) {
@@ -29,8 +25,6 @@ package final class RawImage: DiskImage {
     case .regular: clusterSize = 4096
     case .blockDevice(_, let physical): clusterSize = max(physical, 512)
     }
-    cannotReadAtOnce = Atomic(file.isDirect)
-    cannotWriteAtOnce = Atomic(false)
   }
 
   /// Opens an image, for reading alone unless `writable`, and keeps others off it.
@@ -65,17 +59,7 @@ extension RawImage {
     into buffers: GuestBuffers, at offset: UInt64
   ) throws(DiskError) -> Bool {
     _ = try range(at: offset, count: buffers.count)
-    guard !cannotReadAtOnce.load(ordering: .relaxed) else { return false }
-    let count: Int
-    do throws(HostError) {
-      count = try file.read(into: buffers.parts, at: offset, .atOnce)
-    } catch {
-      if error.isUnsupported { cannotReadAtOnce.store(true, ordering: .relaxed) }
-      // Any other failure is found again, and told, by whoever may wait.
-      return false
-    }
-    if count < buffers.count { try buffers.zero(from: count) }
-    return true
+    return transfers.readAtOnce(into: buffers, at: offset)
   }
 }
 
@@ -107,27 +91,8 @@ extension RawImage {
 
   package func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool {
     try checkWritable()
-    let range = try range(at: offset, count: buffers.count)
-    guard writesIntoCache else { return false }
-    if cannotWriteAtOnce.load(ordering: .relaxed) {
-      guard quickWrites.mayTry(range) else { return false }
-      let start = HostClock.now
-      defer { quickWrites.note(HostClock.now, since: start) }
-      try write(buffers, at: offset)
-      return true
-    }
-    do throws(HostError) {
-      try file.write(buffers.parts, at: offset, .atOnce)
-      return true
-    } catch {
-      if error.isUnsupported { cannotWriteAtOnce.store(true, ordering: .relaxed) }
-      return false
-    }
-  }
-
-  /// Whether a write is done when the page cache has it.
-  private var writesIntoCache: Bool {
-    !file.isDirect && (cache == .writeback || cache == .unsafe)
+    _ = try range(at: offset, count: buffers.count)
+    return (cache == .writeback || cache == .unsafe) && transfers.writeAtOnce(buffers, at: offset)
   }
 
   package func flush() throws(DiskError) {

@@ -47,7 +47,7 @@ struct CommitCommand: ParsableCommand {
       let opener = ImageOpener(format: said, writable: true)
       let (file, format) = try opener.openFile(path)
       guard format == .raw, try size(of: file) < top.size else {
-        return try opener.open(path)
+        return try opener.open(file, as: format)
       }
       return try grow(file, to: top.size)
     }

@@ -50,7 +50,7 @@ struct InfoCommand: ParsableCommand {
     let (file, format) = try opener.openFile(image.file)
     let storage: UInt64
     do throws(HostError) { storage = try file.storage() } catch { throw ImageError(error) }
-    let opened = try opener.open(image.file)
+    let opened = try opener.open(file, as: format)
     let qcow2 = opened as? QCOW2Image
     return Information(
       file: image.file, format: format.rawValue, size: opened.size, storage: storage,
