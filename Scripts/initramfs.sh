@@ -43,18 +43,23 @@ take libc6 lib/x86_64-linux-gnu/libc.so.6 lib/x86_64-linux-gnu/libc.so.6
 take libc6 lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 lib64/ld-linux-x86-64.so.2
 chmod 755 bin/dmidecode lib64/* lib/x86_64-linux-gnu/*
 
-# The power button, which this kernel has as a module.
-for module in acpi/button input/evdev; do
-    take "$kernel" "lib/modules/${kernel#linux-image-}/kernel/drivers/$module.ko" "lib/${module##*/}.ko"
-done
+# The power button, which this kernel has as a module, and the drivers of virtio devices.
+modules=$(printf 'drivers/acpi/button\ndrivers/input/evdev\n' | cat - "$root/Scripts/guest/virtio-modules" |
+    sed "s|.*|./lib/modules/${kernel#linux-image-}/kernel/&.ko|")
+mkdir modules
+# shellcheck disable=SC2086
+dpkg-deb --fsys-tarfile "$cache/packages/$kernel.deb" | tar -xC modules $modules
+find modules -name '*.ko' -exec mv {} lib/ \;
+rm -r modules
 
 guest=$root/Scripts/guest
 cp "$guest/init" init
 cp "$guest/inittab" "$guest/passwd" "$guest/group" "$guest/profile" "$guest/banner" etc/
-cp "$guest/lspci" bin/lspci
+cp "$guest/lspci" "$guest/drivers" bin/
+cp "$guest/virtio-modules" "$guest/dhcp-lease" "$guest/expect.sh" etc/roost/
 cp "$guest/power-button" etc/acpi/PWRF/00000080
 cp -r "$guest/tests" etc/roost/tests
-chmod 755 init bin/lspci etc/acpi/PWRF/00000080
+chmod 755 init bin/lspci bin/drivers etc/roost/dhcp-lease etc/acpi/PWRF/00000080
 
 # The same input gives the same archive, to the byte.
 find . -exec touch -h -d @0 {} +

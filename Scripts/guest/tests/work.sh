@@ -1,15 +1,5 @@
 # A little of everything that user space does, with results that are known.
-failures=0
-
-# expect NAME WANTED FOUND
-expect() {
-    if [ "$2" = "$3" ]; then
-        echo "ROOST-TEST: work $1 is right"
-    else
-        echo "ROOST-TEST: work $1 is wrong: wanted $2, found $3"
-        failures=$((failures + 1))
-    fi
-}
+. /etc/roost/expect.sh
 
 expect sha256 bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8 \
     "$(head -c 4194304 /dev/zero | sha256sum | cut -d ' ' -f 1)"
