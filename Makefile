@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint guest bench boot-compare exit-cost save-points clean
+.PHONY: help run build test lint guest bench boot-compare exit-cost debian-compare save-points clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -28,6 +28,9 @@ boot-compare: ## Boot the same files under QEMU and Roost in turn; compare times
 
 exit-cost: ## Measure what leaving the guest costs under QEMU and Roost with KVM (ARGS=…)
 	@Scripts/exit-cost.sh $(ARGS)
+
+debian-compare: ## Boot the Debian disk of 'make run GUEST=debian' under QEMU and Roost in turn; compare wall times (ARGS=…)
+	@Scripts/debian-compare.sh $(ARGS)
 
 save-points: ## Save a boot at random moments and finish each in a new process (ARGS=…)
 	@Scripts/save-points.sh $(ARGS)

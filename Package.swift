@@ -176,9 +176,8 @@ let package = Package(
     .executableTarget(
       name: "roost",
       dependencies: [
-        "Monitor", "HostOS", "Streams", "Volumes", "LinuxBoot", "Execution", "ArchitectureX86",
-        "KVM", arguments,
-        log,
+        "Monitor", "HostOS", "Streams", "Disks", "Volumes", "LinuxBoot", "Execution",
+        "ArchitectureX86", "KVM", arguments, log,
       ],
       path: "Sources/Commands/roost", swiftSettings: common),
 
@@ -270,7 +269,10 @@ let package = Package(
       ]),
     tests(
       "CommandTests", in: "Commands",
-      ["roost", "ArchitectureX86", "Monitor", "HostOS", "Streams", "LinuxBoot", "KVM", arguments]),
+      [
+        "roost", "ArchitectureX86", "Monitor", "HostOS", "Streams", "Disks", "Memory", "LinuxBoot",
+        "KVM", arguments,
+      ]),
     // Programs/ is built by the plugin, for the bare machine.
     .plugin(name: "BuildGuests", capability: .buildTool()),
     tests(

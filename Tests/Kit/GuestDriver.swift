@@ -90,6 +90,9 @@ package final class GuestDriver {
     return queue
   }
 
+  /// Lets go of its queues, which know it: neither keeps the other any more.
+  package func forgetQueues() { queues = [] }
+
   package func has(_ feature: UInt64) -> Bool { features & feature != 0 }
 
   package func bytes(at address: UInt64, count: Int) -> [UInt8] {

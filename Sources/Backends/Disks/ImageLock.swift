@@ -27,8 +27,9 @@ package enum ImageLock {
   }
 
   private static func isFree(_ file: StorageFile) throws(HostError) -> Bool {
-    let uses = file.isWritable ? [Use.read, .write, .resize] : [.read]
-    let refuses = [Use.write, .resize]
+    let all = [Use.read, .write, .resize]
+    // Whoever reads while we write reads half of what we write.
+    let (uses, refuses) = file.isWritable ? (all, all) : ([.read], [.write, .resize])
     for byte in uses.map(\.doneByte) + refuses.map(\.refusedByte) {
       guard try file.setLock(.shared, onByte: byte) else { return false }
     }

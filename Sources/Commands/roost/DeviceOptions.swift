@@ -40,11 +40,15 @@ struct DeviceOptions: ParsableArguments {
       "Adds a virtio console (hvc0) that leads there, as for --serial.", valueName: "target"))
   var console: String?
 
+  @Flag(help: "Lets the guest give memory back to the host that it does not use.")
+  var balloon = false
+
   @Flag(help: "Leaves out the device that gives the guest random numbers.")
   var noEntropy = false
 
   var isEmpty: Bool {
-    disk.isEmpty && net.isEmpty && publish.isEmpty && share.isEmpty && vsock == nil && !noEntropy
+    disk.isEmpty && net.isEmpty && publish.isEmpty && share.isEmpty && vsock == nil && !balloon
+      && !noEntropy
   }
 
   /// What was asked for, in the order in which it is plugged in.
@@ -69,6 +73,7 @@ struct DeviceOptions: ParsableArguments {
     for text in share { requests.append(.share(try named("--share", ShareRequest(parsing: text)))) }
     if let vsock { requests.append(.vsock(try named("--vsock", VsockRequest(parsing: vsock)))) }
     if console != nil { requests.append(.console) }
+    if balloon { requests.append(.balloon) }
     if !noEntropy { requests.append(.entropy) }
     return requests
   }

@@ -19,7 +19,7 @@ struct Session {
 
   func run() async throws -> Ending {
     let decision = try decideEngine()
-    SignalSource.ignoreBrokenPipes()
+    SignalSource.ignoreFailedWrites()
     let loop = try EventLoop(name: "devices")
     let (requests, asking) = AsyncStream.makeStream(of: Request.self)
     let signals = try SignalSource(

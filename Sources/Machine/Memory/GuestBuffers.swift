@@ -20,6 +20,11 @@ import Glibc
     owner = memory
   }
 
+  /// A list of parts that lie in memory of `owner`, or that its caller keeps alive until the request has ended.
+  package init(parts: [UnsafeMutableRawBufferPointer], owner: AnyObject) {
+    self.init(parts: parts, written: [], owner: owner)
+  }
+
   fileprivate init(parts: [UnsafeMutableRawBufferPointer], written: [GPARange], owner: AnyObject) {
     self.parts = parts
     count = parts.reduce(0) { $0 + $1.count }

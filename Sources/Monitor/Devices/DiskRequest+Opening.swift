@@ -21,22 +21,29 @@ extension DiskRequest {
       make: { board in
         VirtioBlock(disk: disk, serial: serial, queues: queues, loop: board.loop)
       },
+      // A qcow2 image writes its tables with it, and is closed then.
       close: { if !image.isReadOnly { try image.flush() } })
   }
 
   private func openImage() throws(ImageError) -> any DiskImage {
-    let isWritable = !isReadOnly && overlay == nil
-    let image: any DiskImage =
-      switch format {
-      case .raw: try RawImage.open(path, writable: isWritable, cache: cache.mode)
-      case .qcow2: throw ImageError.refused("not yet")
-      }
+    let opener = ImageOpener(
+      format: format.imageFormat, writable: !isReadOnly && overlay == nil, cache: cache.mode)
+    let image = try opener.open(path)
     return overlay == .memory ? OverlayImage(over: image) : image
   }
 }
 
+extension DiskRequest.Format {
+  fileprivate var imageFormat: ImageFormat {
+    switch self {
+    case .raw: .raw
+    case .qcow2: .qcow2
+    }
+  }
+}
+
 extension DiskRequest.Cache {
-  var mode: CacheMode {
+  fileprivate var mode: CacheMode {
     switch self {
     case .writeback: .writeback
     case .writethrough: .writethrough

@@ -40,6 +40,8 @@ package struct HostAccess: Sendable {
   package init(
     loop: EventLoop, console: any ByteStream = NullStream()
   ) throws(HostError) {
+    // Every flow of a network and every file that a guest knows of a share is a handle.
+    DescriptorLimit.raise()
     self.loop = loop
     self.console = console
     pool = try WorkerPool(name: "disk", limit: 16)
@@ -76,6 +78,8 @@ extension DeviceRequest {
       OpenedDevice(name: name, bus: bus) { board in
         VirtioConsole(ports: [.init(host.console, isConsole: true)], loop: board.loop)
       }
+    case .balloon:
+      OpenedDevice(name: name, bus: bus) { board in VirtioBalloon(loop: board.loop) }
     case .entropy:
       OpenedDevice(name: name, bus: bus) { _ in VirtioEntropy(source: HostRandomSource()) }
     }

@@ -28,9 +28,3 @@ extension ShareRequest {
     }
   }
 }
-
-extension VsockRequest {
-  func open(as name: String, _ host: HostAccess) throws -> OpenedDevice {
-    throw ConfigurationError("--vsock", "This Roost has no socket device.")
-  }
-}

@@ -102,7 +102,8 @@ extension DiskImageContract {
   ) throws {
     let scattered = Scattered(count: range.count, unit: image.alignment, &chance)
     try image.read(into: scattered.buffers, at: UInt64(range.lowerBound))
-    #expect(scattered.bytes.elementsEqual(content[range]), "\(comment): reading \(range)")
+    let isSame = scattered.bytes.elementsEqual(content[range])
+    #expect(isSame, "\(comment): reading \(range)")
   }
 
   private func expectContentAtOnce(
@@ -112,7 +113,8 @@ extension DiskImageContract {
     guard try image.readAtOnce(into: scattered.buffers, at: UInt64(range.lowerBound)) else {
       return
     }
-    #expect(scattered.bytes.elementsEqual(content[range]), "\(comment): reading \(range) at once")
+    let isSame = scattered.bytes.elementsEqual(content[range])
+    #expect(isSame, "\(comment): reading \(range) at once")
   }
 
   /// Discarded bytes are zeroes or what they were, and stay so.
@@ -123,9 +125,8 @@ extension DiskImageContract {
     let scattered = Scattered(count: range.count, unit: image.alignment, &chance)
     try image.read(into: scattered.buffers, at: UInt64(range.lowerBound))
     let left = scattered.bytes
-    #expect(
-      zip(left, content[range]).allSatisfy { $0 == 0 || $0 == $1 },
-      "\(comment): \(range) after a discard")
+    let isLeft = zip(left, content[range]).allSatisfy { $0 == 0 || $0 == $1 }
+    #expect(isLeft, "\(comment): \(range) after a discard")
     content.replaceSubrange(range, with: left)
   }
 
@@ -134,7 +135,9 @@ extension DiskImageContract {
     guard !content.isEmpty else { return }
     let buffer = HostBuffer(count: content.count)
     try image.read(into: buffer.buffers, at: 0)
-    #expect(buffer.bytes.elementsEqual(content), "\(comment)")
+    // A failure that showed both in full would take longer than the test.
+    let isSame = buffer.bytes.elementsEqual(content)
+    #expect(isSame, "\(comment)")
   }
 }
 
@@ -259,7 +262,8 @@ extension DiskImageContract {
       try #require(range.upperBound <= image.size)
       if extent.kind == .zero {
         let zeroes = content[Int(offset)..<Int(range.upperBound)]
-        #expect(zeroes.allSatisfy { $0 == 0 }, "\(range) is said to be zero")
+        let isZero = zeroes.allSatisfy { $0 == 0 }
+        #expect(isZero, "\(range) is said to be zero")
       }
       offset = range.upperBound
     }

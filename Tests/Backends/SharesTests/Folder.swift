@@ -15,23 +15,36 @@ final class Folder: Sendable {
     precondition(mkdir(path, 0o755) == 0)
   }
 
-  deinit { Folder.clear(outside) }
+  deinit { Folder.clear(Array(outside.utf8CString)) }
 
-  /// Removes a file, or a directory with all in it.
-  private static func clear(_ path: String) {
+  /// Removes a file, or a directory with all in it. Guests give names that are no text.
+  private static func clear(_ path: [CChar]) {
     if unlink(path) == 0 { return }
-    for name in names(path) where name != "." && name != ".." { clear(path + "/" + name) }
+    chmod(path, 0o700)
+    for name in rawNames(path) where name != [46, 0] && name != [46, 46, 0] {
+      clear(path.dropLast() + [47] + name)
+    }
     rmdir(path)
   }
 
-  static func names(_ path: String) -> [String] {
+  /// Each with its zero.
+  private static func rawNames(_ path: [CChar]) -> [[CChar]] {
     guard let directory = opendir(path) else { return [] }
     defer { closedir(directory) }
-    var names: [String] = []
+    var names: [[CChar]] = []
     while let entry = readdir(directory) {
-      names.append(withUnsafePointer(to: &entry.pointee.d_name.0) { String(cString: $0) })
+      names.append(
+        withUnsafePointer(to: &entry.pointee.d_name.0) {
+          Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))
+        })
     }
     return names
+  }
+
+  static func names(_ path: String) -> [String] {
+    rawNames(Array(path.utf8CString)).map { name in
+      String(decoding: name.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
   }
 
   func callAsFunction(_ name: String) -> String { path + "/" + name }

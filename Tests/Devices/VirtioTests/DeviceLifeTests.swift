@@ -10,7 +10,7 @@ import Work
 /// Every device, whatever carries it, keeps the contract of components and lives through chance.
 @Suite struct DeviceLifeTests {
   enum Kind: Sendable, CaseIterable {
-    case entropy, block, network, console
+    case entropy, block, network, console, fileSystem, nineP, socket, balloon
 
     func make(_ loop: any Loop) -> any VirtioDevice {
       switch self {
@@ -23,6 +23,11 @@ import Work
         VirtioConsole(
           ports: [.init(RecordingStream(), isConsole: true), .init(RecordingStream(), name: "x")],
           queueSize: 8, loop: loop)
+      case .fileSystem:
+        VirtioFileSystem(tag: "t", share: TestShare(loop), queueSize: 8, loop: loop)
+      case .nineP: VirtioNineP(tag: "t", share: TestShare(loop), queueSize: 8, loop: loop)
+      case .socket: VirtioSocket(guestCID: 3, host: TestVsockHost(loop), queueSize: 8)
+      case .balloon: VirtioBalloon(loop: loop)
       }
     }
   }

@@ -235,14 +235,6 @@ extension ShareBench<VirtioFileSystem> {
     let isBroken = bench.bench.registers.status & GuestDriver.needsReset != 0
     #expect(isBroken || bench.bench.driver.queues.allSatisfy { $0.inFlight == 0 })
   }
-
-  @Test func `it keeps the contract of components`() throws {
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    #expect(
-      shareViolations(memory) {
-        VirtioFileSystem(tag: "t", share: TestShare($0), queueSize: 8, loop: $0)
-      } == [])
-  }
 }
 
 /// Linux `include/uapi/linux/virtio_9p.h`.
@@ -265,38 +257,4 @@ extension ShareBench<VirtioFileSystem> {
     #expect(bench.bench.driver.queues[0].takeAll().map(\.written) == [3])
     #expect(bench.answer(4) == [4, 3, 2, 0])
   }
-
-  @Test func `it keeps the contract of components`() throws {
-    let memory = try GuestMemory([.init(start: GPA(0), count: 1 << 20)])
-    #expect(
-      shareViolations(memory) {
-        VirtioNineP(tag: "t", share: TestShare($0), queueSize: 8, loop: $0)
-      } == [])
-  }
-}
-
-private func shareViolations<Device: VirtioDevice>(
-  _ memory: GuestMemory, _ make: (ManualLoop) -> Device
-) -> [String] {
-  let loop = ManualLoop()
-  return ComponentContract.violations(
-    of: {
-      VirtioMMIO(
-        make(loop), interrupt: InterruptLine(to: RecordingController(), pin: 4), dma: DMA(memory),
-        loop: loop)
-    },
-    plug: { $1.map($0, at: 0..<0x200) }, wideAccess: .refuse,
-    disturb: { transport in
-      let bus = IOBus(wideAccess: .refuse)
-      bus.map(transport, at: 0..<0x200)
-      let driver = GuestDriver(GuestMMIO(bus, at: 0), memory: memory)
-      _ = driver.negotiate()
-      driver.begin()
-      let message = driver.allocate(64)
-      driver.put([1, 2, 3], at: message)
-      _ = driver.queues[0].add([.init(message, 3), .init(message + 16, 8, writable: true)])
-      driver.queues[0].kick()
-      loop.run()
-    },
-    settle: { loop.run() })
 }

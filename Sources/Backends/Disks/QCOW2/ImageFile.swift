@@ -12,9 +12,17 @@ package protocol ImageFile: AnyObject, Sendable {
   func readAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool
   /// Grows the file where needed; what was skipped reads as zeroes.
   func write(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) throws(DiskError)
+  /// Writes if no waiting is needed; answers `false`, having perhaps written a part, if it is.
+  func writeAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool
   /// Returns when all that was written before would survive a loss of power.
   func flush() throws(DiskError)
   func setLength(_ length: UInt64) throws(DiskError)
   /// Gives storage back; the bytes then read as zeroes. Answers `false`, having changed nothing, if that cannot be.
   func punch(_ range: Range<UInt64>) -> Bool
+}
+
+extension ImageFile {
+  package func writeAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool {
+    false
+  }
 }

@@ -82,19 +82,22 @@ extension QCOW2Image {
   ) throws(DiskError) -> (StoredRun, Int)? {
     guard lock.tryLock() else { return nil }
     defer { lock.unlock() }
-    let index = position >> UInt64(geometry.tableSpanBits)
-    guard index < l1Size, cache.cached(at: l1Offset + index * 8) != nil else { return nil }
-    let table = try table(index).offset
-    if table != 0 {
-      let first = place(of: position >> UInt64(geometry.clusterBits), in: table)
-      guard cache.cached(at: first) != nil else { return nil }
-      // A request that goes on into a table or piece that is not there is left to whoever may wait.
-      let last = position + UInt64(limit) - 1
-      guard last >> UInt64(geometry.tableSpanBits) == index,
-        cache.cached(at: place(of: last >> UInt64(geometry.clusterBits), in: table)) != nil
-      else { return nil }
-    }
+    guard try tablesAreInMemory(for: position..<position + UInt64(limit)) else { return nil }
     return (try run(at: position, limit: UInt64(limit)), operations.begin())
+  }
+
+  /// Whether the tables that tell where bytes lie are in memory. Those of a request that goes on into another table
+  /// are left to whoever may wait.
+  func tablesAreInMemory(for bytes: Range<UInt64>) throws(DiskError) -> Bool {
+    let index = bytes.lowerBound >> UInt64(geometry.tableSpanBits)
+    guard index < l1Size, cache.cached(at: l1Offset + index * 8) != nil else { return false }
+    let table = try table(index).offset
+    if table == 0 { return true }
+    let last = bytes.upperBound - 1
+    let bits = UInt64(geometry.clusterBits)
+    return cache.cached(at: place(of: bytes.lowerBound >> bits, in: table)) != nil
+      && last >> UInt64(geometry.tableSpanBits) == index
+      && cache.cached(at: place(of: last >> bits, in: table)) != nil
   }
 
   // MARK: - What does not lie in the file as it is

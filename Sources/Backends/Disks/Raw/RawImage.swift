@@ -14,23 +14,17 @@ package final class RawImage: DiskImage {
 
   /// Why a flush failed. The host has dropped what it could not write, and would call the next flush a success.
   private let flushing = Mutex<DiskError?>(nil)
-  // What the file system has said it cannot do.
-  private let cannotReadAtOnce: Atomic<Bool>
-  private let cannotWriteAtOnce: Atomic<Bool>
-  private let quickWrites = QuickWrites()
-  /// Held while a block is read, changed in part and written back.
-  let partialWrites = Mutex(())
+  private let transfers: FileTransfers
 
   package init(_ file: StorageFile, cache: CacheMode = .writeback) throws(HostError) {
     self.file = file
     self.cache = cache
+    transfers = FileTransfers(file)
     size = try file.size().rounded(upTo: 512)
     switch file.kind {
     case .regular: clusterSize = 4096
     case .blockDevice(_, let physical): clusterSize = max(physical, 512)
     }
-    cannotReadAtOnce = Atomic(file.isDirect)
-    cannotWriteAtOnce = Atomic(false)
   }
 
   /// Opens an image, for reading alone unless `writable`, and keeps others off it.
@@ -57,29 +51,15 @@ package final class RawImage: DiskImage {
 
 extension RawImage {
   package func read(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
-    let range = try range(at: offset, count: buffers.count)
-    guard takesDirectly(buffers, range) else { return try readThroughBuffer(buffers, range) }
-    let count = try attempt { () throws(HostError) in
-      try file.read(into: buffers.parts, at: offset)
-    }
-    if count < buffers.count { try buffers.zero(from: count) }
+    _ = try range(at: offset, count: buffers.count)
+    try transfers.read(into: buffers, at: offset)
   }
 
   package func readAtOnce(
     into buffers: GuestBuffers, at offset: UInt64
   ) throws(DiskError) -> Bool {
     _ = try range(at: offset, count: buffers.count)
-    guard !cannotReadAtOnce.load(ordering: .relaxed) else { return false }
-    let count: Int
-    do throws(HostError) {
-      count = try file.read(into: buffers.parts, at: offset, .atOnce)
-    } catch {
-      if error.isUnsupported { cannotReadAtOnce.store(true, ordering: .relaxed) }
-      // Any other failure is found again, and told, by whoever may wait.
-      return false
-    }
-    if count < buffers.count { try buffers.zero(from: count) }
-    return true
+    return transfers.readAtOnce(into: buffers, at: offset)
   }
 }
 
@@ -105,38 +85,14 @@ extension RawImage {
     _ buffers: GuestBuffers, at offset: UInt64, _ transfer: StorageFile.Transfer
   ) throws(DiskError) {
     try checkWritable()
-    let range = try range(at: offset, count: buffers.count)
-    guard takesDirectly(buffers, range) else {
-      return try writeThroughBuffer(buffers, range, transfer)
-    }
-    try attempt { () throws(HostError) in
-      try file.write(buffers.parts, at: offset, transfer)
-    }
+    _ = try range(at: offset, count: buffers.count)
+    try transfers.write(buffers, at: offset, transfer)
   }
 
   package func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool {
     try checkWritable()
-    let range = try range(at: offset, count: buffers.count)
-    guard writesIntoCache else { return false }
-    if cannotWriteAtOnce.load(ordering: .relaxed) {
-      guard quickWrites.mayTry(range) else { return false }
-      let start = HostClock.now
-      defer { quickWrites.note(HostClock.now, since: start) }
-      try write(buffers, at: offset)
-      return true
-    }
-    do throws(HostError) {
-      try file.write(buffers.parts, at: offset, .atOnce)
-      return true
-    } catch {
-      if error.isUnsupported { cannotWriteAtOnce.store(true, ordering: .relaxed) }
-      return false
-    }
-  }
-
-  /// Whether a write is done when the page cache has it.
-  private var writesIntoCache: Bool {
-    !file.isDirect && (cache == .writeback || cache == .unsafe)
+    _ = try range(at: offset, count: buffers.count)
+    return (cache == .writeback || cache == .unsafe) && transfers.writeAtOnce(buffers, at: offset)
   }
 
   package func flush() throws(DiskError) {
@@ -151,10 +107,5 @@ extension RawImage {
         throw DiskError(error)
       }
     }
-  }
-
-  /// Does what the host may refuse, in the disk's words.
-  func attempt<R>(_ body: () throws(HostError) -> R) throws(DiskError) -> R {
-    do throws(HostError) { return try body() } catch { throw DiskError(error) }
   }
 }

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// Other versions of 9P are answered with `unknown`. There is no authentication: whoever has the device is the client.
 ///
-/// - SeeAlso: diod `protocol.md`; VIRTIO 1.3 §5.10 "9P transport".
+/// - SeeAlso: diod `protocol.md`; VIRTIO 1.3 §5 "Device Types", 9P transport.
 package final class NinePServer: Share {
   let tree: SharedTree
   let table: Mutex<NinePTable>

@@ -1,5 +1,4 @@
 #pragma once
-#include "PositionalFile.h"
 #include "Directories.h"
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Disks
 import HostOS
 import Monitor
 
@@ -12,8 +13,23 @@ enum Complaint {
       throw code
     } catch let error as ConfigurationError {
       throw end(.configuration, "\(error)")
+    } catch let error as ImageError {
+      throw end(error.failure, "\(error)")
+    } catch let error as ImageComplaint {
+      throw end(error.failure, error.sentence)
     } catch {
       throw end(.host, "\(error)")
+    }
+  }
+
+  /// Runs what is done to an image; an error's sentence begins with the image's path, if it is not in it anyway.
+  static func about<R>(_ path: String, _ body: () throws(ImageError) -> R) throws -> R {
+    do throws(ImageError) {
+      return try body()
+    } catch {
+      let sentence = error.description
+      if sentence.contains("\"\(path)\"") { throw error }
+      throw ImageComplaint(sentence: "\(path): \(sentence)", failure: error.failure)
     }
   }
 
@@ -21,5 +37,22 @@ enum Complaint {
     let ending = Ending.failed(failure, message)
     StandardError.write("roost: \(message)\n")
     return ExitCode(ending.code)
+  }
+}
+
+/// An `ImageError` with the path of its image.
+private struct ImageComplaint: Error {
+  let sentence: String
+  let failure: Ending.Failure
+}
+
+extension ImageError {
+  /// What is refused, and an image that contradicts itself, is the files' fault; all else is the host's.
+  fileprivate var failure: Ending.Failure {
+    switch self {
+    case .refused, .disk(.damaged), .disk(.outOfRange), .disk(.readOnly), .disk(.unsupported):
+      .configuration
+    case .disk(.noSpace), .disk(.host): .host
+    }
   }
 }

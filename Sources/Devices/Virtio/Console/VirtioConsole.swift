@@ -61,18 +61,19 @@ package final class VirtioConsole {
 
   /// A stream's user: the device, and which port.
   private final class Link: ByteStreamUser {
-    private let device: VirtioConsole
+    private weak let device: VirtioConsole?
     private let index: Int
-    var loop: any Loop { device.loop }
+    let loop: any Loop
 
     init(device: VirtioConsole, index: Int) {
       self.device = device
       self.index = index
+      loop = device.loop
     }
 
     func streamReady(_ events: StreamEvents) {
-      if events.contains(.mayReceive) { device.serve(VirtioConsole.receiver(of: index)) }
-      if events.contains(.maySend) { device.serve(VirtioConsole.receiver(of: index) + 1) }
+      if events.contains(.mayReceive) { device?.serve(VirtioConsole.receiver(of: index)) }
+      if events.contains(.maySend) { device?.serve(VirtioConsole.receiver(of: index) + 1) }
     }
   }
 

@@ -64,16 +64,17 @@ package final class VirtioNetwork {
 
   /// A port's user: the device, and which port.
   private final class Link: NetworkPortUser {
-    private let device: VirtioNetwork
+    private weak let device: VirtioNetwork?
     private let index: Int
-    var loop: any Loop { device.loop }
+    let loop: any Loop
 
     init(device: VirtioNetwork, index: Int) {
       self.device = device
       self.index = index
+      loop = device.loop
     }
 
-    func portReady(_ events: PortEvents) { device.ready(index, events) }
+    func portReady(_ events: PortEvents) { device?.ready(index, events) }
   }
 
   private func ready(_ port: Int, _ events: PortEvents) {

@@ -6,6 +6,8 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
   case vsock(VsockRequest)
   /// A virtio console, whose other end is named anew at each run.
   case console
+  /// Takes back memory that the guest does not use.
+  case balloon
   case entropy
 
   /// The option that asks for it, as the user writes it.
@@ -16,6 +18,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     case .share: "--share"
     case .vsock: "--vsock"
     case .console: "--console"
+    case .balloon: "--balloon"
     case .entropy: "--no-entropy"
     }
   }
@@ -28,6 +31,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     case .share: "share"
     case .vsock: "vsock"
     case .console: "console"
+    case .balloon: "balloon"
     case .entropy: "entropy"
     }
   }
@@ -36,7 +40,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     switch self {
     case .disk(let disk): disk.bus
     case .network(let network, _): network.bus
-    case .share, .vsock, .console, .entropy: .pci
+    case .share, .vsock, .console, .balloon, .entropy: .pci
     }
   }
 }

@@ -1,3 +1,5 @@
+import Disks
+
 /// A disk that the user asks for.
 package struct DiskRequest: Sendable, Codable, Equatable {
   package enum Format: String, Sendable, Codable, CaseIterable { case raw, qcow2 }
@@ -50,11 +52,8 @@ package struct DiskRequest: Sendable, Codable, Equatable {
     }
   }
 
+  /// Said by the file's name.
   private static func format(ofName path: String) -> Format? {
-    let name = path.lowercased()
-    if name.hasSuffix(".qcow2") { return .qcow2 }
-    return [".raw", ".img", ".iso", ".seed"].contains(where: name.hasSuffix)
-      || name.hasPrefix("/dev/")
-      ? .raw : nil
+    ImageFormat(named: path).flatMap { Format(rawValue: $0.rawValue) }
   }
 }

@@ -53,14 +53,13 @@ final class QEMUImages {
     return try bytes(name + ".raw")
   }
 
-  func file(_ name: String, _ access: PositionalFile.Access = .readAndWrite) throws -> HostImageFile
-  {
-    HostImageFile(try PositionalFile(path(name), access))
+  func file(_ name: String, _ options: StorageFile.Options = .writable) throws -> HostImageFile {
+    HostImageFile(try StorageFile.open(path(name), options))
   }
 
   func open(_ name: String, readOnly: Bool = true, snapshot: String? = nil) throws -> QCOW2Image {
     try QCOW2Image.open(
-      file(name, readOnly ? .read : .readAndWrite), readOnly: readOnly, snapshot: snapshot,
+      file(name, readOnly ? [] : .writable), readOnly: readOnly, snapshot: snapshot,
       backing: Folder(images: self))
   }
 
@@ -71,7 +70,7 @@ final class QEMUImages {
     func open(_ reference: BackingReference) throws(ImageError) -> any DiskImage {
       do {
         return try QCOW2Image.open(
-          images.file(reference.name, .read), readOnly: true, depth: reference.depth, backing: self)
+          images.file(reference.name, []), readOnly: true, depth: reference.depth, backing: self)
       } catch let error as ImageError { throw error } catch { throw .refused("\(error)") }
     }
   }

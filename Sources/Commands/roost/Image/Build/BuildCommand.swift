@@ -1,4 +1,5 @@
 import ArgumentParser
+import Disks
 import Foundation
 import HostOS
 import Monitor
@@ -20,6 +21,12 @@ struct BuildCommand: ParsableCommand {
 
   @Option(name: [.short, .long], help: ArgumentHelp("The disk to make.", valueName: "file"))
   var output: String
+
+  @Option(
+    help: ArgumentHelp(
+      "What to make: raw or qcow2. (default: qcow2 if the file's name ends so, else raw)",
+      valueName: "format"))
+  var format: ImageFormat?
 
   @Option(help: "How large the disk is, with a unit.") var size = "8G"
 
@@ -48,7 +55,9 @@ struct BuildCommand: ParsableCommand {
       for name in recipe.extraPackages + [suite, kernelPackage] where !Self.isPlain(name) {
         throw ConfigurationError("\"\(name)\"", "This is no name of a package or a release.")
       }
-      let builder = try ImageBuilder(output: output, size: size, recipe: recipe)
+      let builder = try ImageBuilder(
+        output: output, format: format ?? ImageFormat(named: output) ?? .raw, size: size,
+        recipe: recipe)
       try builder.build(seed: seed.seed())
     }
   }

@@ -1,3 +1,5 @@
+import ArgumentParser
+import Disks
 import Foundation
 import HostOS
 import Monitor
@@ -7,6 +9,7 @@ import Volumes
 /// Makes a disk's file from a recipe. The files appear under their names only when they are whole.
 struct ImageBuilder {
   private let output: String
+  private let format: ImageFormat
   private let size: UInt64
   private let recipe: DebianRecipe
   private let unshare: HostTool
@@ -15,8 +18,11 @@ struct ImageBuilder {
   private static let firstPartition: UInt64 = 1 << 20
   private static let blockSize: UInt64 = 4096
 
-  init(output: String, size: UInt64, recipe: DebianRecipe) throws(ConfigurationError) {
+  init(
+    output: String, format: ImageFormat, size: UInt64, recipe: DebianRecipe
+  ) throws(ConfigurationError) {
     self.output = output
+    self.format = format
     self.size = size / Self.firstPartition * Self.firstPartition
     self.recipe = recipe
     unshare = try HostTool("unshare", package: "util-linux")
@@ -37,11 +43,11 @@ struct ImageBuilder {
     for (made, place) in [("kernel", output + ".vmlinuz"), ("initrd", output + ".initrd")] {
       try put(work.appending(path: made), at: place)
     }
-    try put(disk, at: output)
+    try put(format == .raw ? disk : try convert(disk, work), at: output)
     let seconds = start.duration(to: .now).components.seconds
     say(
       "Made \(output) in \(seconds) s. Start it with: roost run --kernel \(output).vmlinuz --initrd \(output).initrd "
-        + "--cmdline \"root=LABEL=\(DebianRecipe.label) console=ttyS0\" --disk path=\(output) "
+        + "--cmdline \"root=LABEL=\(DebianRecipe.label) console=ttyS0\" --disk path=\(output),format=\(format.rawValue) "
         + "--disk path=\(output).seed,readonly=on --net user")
   }
 
@@ -123,6 +129,20 @@ struct ImageBuilder {
       ("I: running --customize-hook", "Making the file system"),
     ] where line.hasPrefix(beginning) { return phase }
     return nil
+  }
+
+  /// Makes a qcow2 image of the finished disk.
+  private func convert(_ disk: URL, _ work: URL) throws -> URL {
+    say("Copying the disk into a qcow2 image")
+    let made = work.appending(path: "disk.qcow2")
+    let new = try NewImage(made.path, replacing: false)
+    let image = try new.makeQCOW2(QCOW2Options(size: size))
+    guard
+      try ImageCopy().run(
+        from: ImageOpener(format: .raw).open(disk.path), to: image, named: output, "Copied")
+    else { throw ExitCode(Ending(.stopped).code) }
+    try new.putIntoPlace()
+    return made
   }
 
   private func put(_ made: URL, at place: String) throws {
