@@ -11,6 +11,9 @@ struct GuestMachine {
   var processors = 1
   var memory: UInt64 = 64 << 20
   var model = Self.model
+  /// What it has beside what every machine has, and what its virtio console speaks to.
+  var devices: [DeviceRequest] = []
+  var console = RecordingStream()
   /// What its lives run on, in turn.
   var engines: [EngineKind] = [.software]
   /// Longer than any guest takes on a busy machine; one that is stuck ends here.
@@ -31,10 +34,11 @@ struct GuestMachine {
   func run(
     _ kernel: VMConfiguration.Kernel, savedAfter moments: [Duration] = [], word: [UInt8] = []
   ) async throws -> Run {
-    let configuration = VMConfiguration(
+    var configuration = VMConfiguration(
       memory: MemorySize(bytes: memory), processors: processors, model: model,
       boot: .kernel(kernel),
       debugExitPort: 0xf4, restartsOnReset: false)
+    configuration.devices = devices
     let path = "\(FileManager.default.temporaryDirectory.path())/roost-guest-\(UUID())"
     defer { try? FileManager.default.removeItem(atPath: path) }
     var whole = Run(reason: .stopped, text: "", lives: 0)
@@ -43,7 +47,7 @@ struct GuestMachine {
       let engine = try engines[whole.lives % engines.count].makeEngine()
       let run = try await live(
         savedAfter: moment, to: path, word: moment == nil ? word : []
-      ) { loop, backends, log in
+      ) { [configuration] loop, backends, log in
         restores
           ? try VirtualMachine(
             restoring: path, engine: engine, loop: loop, backends: backends, log: log)
@@ -63,13 +67,14 @@ struct GuestMachine {
   ) async throws -> Run {
     let loop = try EventLoop(name: "guest devices")
     defer { loop.stop() }
-    let console = RecordingStream()
+    let serial = RecordingStream()
     let nothing = RecordingStream()
+    let opened = try devices.open(HostAccess(loop: loop, console: console))
     let machine = try make(
-      loop, PC.Backends(serial: [console, nothing, nothing, nothing]),
+      loop, PC.Backends(serial: [serial, nothing, nothing, nothing], devices: opened),
       Logger(label: "guest") { _ in SwiftLogNoOpLogHandler() })
     try await machine.start()
-    if !word.isEmpty { console.deliver(word) }
+    if !word.isEmpty { serial.deliver(word) }
     let watch = Task {
       try await Task.sleep(for: moment ?? patience)
       if moment != nil {
@@ -82,6 +87,7 @@ struct GuestMachine {
     let reason = await machine.end()
     watch.cancel()
     if reason == .stopped { try await watch.value }
-    return Run(reason: reason, text: String(decoding: console.sent, as: UTF8.self))
+    for device in opened { try device.close() }
+    return Run(reason: reason, text: String(decoding: serial.sent, as: UTF8.self))
   }
 }

@@ -9,6 +9,7 @@ import Testing
   @Suite struct SystemGuestTests {}
   @Suite struct SavedGuestTests {}
   @Suite struct LinuxBootTests {}
+  @Suite struct DeviceGuestTests {}
 }
 
 /// Boots each program of Tests/Guests/Programs on every engine that the host offers. A program checks the machine

@@ -1,0 +1,163 @@
+import Foundation
+import HostOS
+import Kit
+import Monitor
+import Synchronization
+import Testing
+
+/// Linux uses the devices that a user can ask for: the guest says what it found, and the host looks at what came of it.
+extension MachineTests.DeviceGuestTests {
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing), arguments: [1, 2])
+  func `Linux writes, reads and discards on disks of every kind`(processors: Int) async throws {
+    let folder = try Folder()
+    let content = folder.chance(2 << 20)
+    let (pci, mmio) = (try folder.add("pci.raw", content), try folder.add("mmio.raw", content))
+    let beneath = try folder.add("beneath.raw", content)
+    let fixed = try folder.add("fixed.raw", content)
+    let run = try await run(
+      "disk", processors: processors,
+      try [
+        "path=\(pci),serial=A1", "path=\(mmio),bus=mmio,cache=direct",
+        "path=\(beneath),overlay=memory", "path=\(fixed),readonly=on",
+      ].map { .disk(try DiskRequest(parsing: $0)) })
+    #expect(run.text.contains("disk vda has 2097152 bytes, serial A1, write back"), "\(run.end)")
+    for (name, path) in [("vda", pci), ("vdb", mmio)] {
+      let bytes = try folder.read(path)
+      #expect(run.text.contains("disk \(name) ends as \(try folder.sum(bytes))"), "\(run.end)")
+      #expect(bytes != content)
+      #expect(bytes[(512 << 10)..<(1 << 20)].allSatisfy { $0 == 0 })
+    }
+    // What was discarded takes no room on the host.
+    #expect(try folder.blocks(of: pci) < 4096)
+    #expect(run.text.contains("vdc in quarters is right"), "\(run.end)")
+    #expect(run.text.contains("vdd ends as \(try folder.sum(content))"), "\(run.end)")
+    #expect(try folder.read(beneath) == content && folder.read(fixed) == content)
+  }
+
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing), arguments: [1, 2])
+  func `Linux speaks through the user network`(processors: Int) async throws {
+    let folder = try Folder()
+    let content = folder.chance(4 << 20)
+    let received = Mutex<[UInt8]>([])
+    let sender = try HostServer { $0.send(content) }
+    let receiver = try HostServer { caller in
+      let bytes = caller.receive()
+      caller.send(Array("\(bytes.count)\n".utf8))
+      received.withLock { $0 = bytes }
+    }
+    let card = try NetworkRequest(
+      parsing: "user,host-loopback=on,bus=\(processors == 1 ? "pci" : "mmio")")
+    let run = try await run(
+      "net", processors: processors, words: "roost.ports=\(sender.port),\(receiver.port)",
+      [.network(card, forwards: [])])
+    #expect(run.text.contains("net downloaded \(try folder.sum(content))"), "\(run.end)")
+    #expect(received.withLock { $0 } == content)
+  }
+
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing), arguments: [1, 2])
+  func `Linux works in a folder of the host's, and speaks at a console`(
+    processors: Int
+  ) async throws {
+    let folder = try Folder()
+    _ = try folder.add("from-host", Array("words of the host\n".utf8))
+    let console = RecordingStream()
+    let speaker = Task {
+      await console.hears("ROOST-CONSOLE: says the guest\n")
+      console.deliver(Array("says the host\n".utf8))
+      await console.hears("ROOST-CONSOLE: end\n")
+      console.deliver(Array("heard it all\n".utf8))
+    }
+    defer { speaker.cancel() }
+    let run = try await run(
+      "share,console", processors: processors,
+      [
+        .share(try ShareRequest(parsing: "path=\(folder.path),tag=data")), .console, .entropy,
+      ], console: console)
+    let names = try folder.names.sorted()
+    let renamed = try folder.read("\(folder.path)/folder/renamed")
+    #expect(run.text.contains("share renamed is \(try folder.sum(renamed))"), "\(run.end)")
+    #expect(renamed.count == (1 << 20) + 4)
+    #expect(
+      names
+        == [
+          "folder", "folder/full", "folder/full/file", "folder/link", "folder/renamed", "from-host",
+        ])
+    let said = String(decoding: console.sent, as: UTF8.self).split(separator: "\n").map(String.init)
+    let numbers = (1...20_000).map(String.init)
+    #expect(said == ["ROOST-CONSOLE: says the guest"] + numbers + ["ROOST-CONSOLE: end"])
+  }
+
+  /// Boots with the devices, and expects that the guest finds all of its tests right.
+  private func run(
+    _ tests: String, processors: Int, words: String = "", _ devices: [DeviceRequest],
+    console: RecordingStream = RecordingStream()
+  ) async throws -> GuestMachine.Run {
+    let machine = GuestMachine(
+      processors: processors, memory: 128 << 20, devices: devices, console: console)
+    let run = try await machine.run(LinuxFiles.kernel("quiet roost.test=\(tests) \(words)"))
+    #expect(run.reason == .poweredOff, "\(run.end)")
+    for test in tests.split(separator: ",") {
+      #expect(run.text.contains("ROOST-TEST: \(test) ends with status 0"), "\(run.text)")
+    }
+    #expect(!run.text.contains("is wrong"), "\(run.text)")
+    #expect(!run.text.contains("Call Trace"), "\(run.end)")
+    return run
+  }
+}
+
+extension RecordingStream {
+  /// Waits until `text` came, or the task is cancelled.
+  fileprivate func hears(_ text: String) async {
+    let bytes = Array(text.utf8)
+    while !Task.isCancelled, !sent.ends(in: bytes) {
+      try? await Task.sleep(for: .milliseconds(10))
+    }
+  }
+}
+
+extension [UInt8] {
+  fileprivate func ends(in bytes: [UInt8]) -> Bool { suffix(bytes.count).elementsEqual(bytes) }
+}
+
+/// A folder of the host's that is gone with the test.
+private final class Folder {
+  let path = "\(FileManager.default.temporaryDirectory.path())/roost-devices-\(UUID())"
+
+  init() throws {
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+  }
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func chance(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: 0...255) } }
+
+  /// Makes a file, and answers its path.
+  func add(_ name: String, _ bytes: [UInt8]) throws -> String {
+    try Data(bytes).write(to: URL(filePath: "\(path)/\(name)"))
+    return "\(path)/\(name)"
+  }
+
+  func read(_ path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: path))) }
+
+  /// The SHA-256 as sha256sum prints it.
+  func sum(_ bytes: [UInt8]) throws -> String {
+    let output = Pipe()
+    let program = Process()
+    program.executableURL = URL(filePath: "/usr/bin/sha256sum")
+    program.arguments = [try add("\(UUID())", bytes)]
+    program.standardOutput = output
+    try program.run()
+    let line = try output.fileHandleForReading.readToEnd()
+    program.waitUntilExit()
+    return String(decoding: try #require(line).prefix(64), as: UTF8.self)
+  }
+
+  /// All there is, at any depth.
+  var names: [String] { get throws { try FileManager.default.subpathsOfDirectory(atPath: path) } }
+
+  /// How many blocks of 512 bytes a file takes on the host.
+  func blocks(of path: String) throws -> Int {
+    var status = stat()
+    try #require(lstat(path, &status) == 0)
+    return Int(status.st_blocks)
+  }
+}
