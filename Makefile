@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint guest bench boot-compare exit-cost debian-compare save-points clean
+.PHONY: help run build test lint guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -34,6 +34,12 @@ debian-compare: ## Boot the Debian disk of 'make run GUEST=debian' under QEMU an
 
 save-points: ## Save a boot at random moments and finish each in a new process (ARGS=…)
 	@Scripts/save-points.sh $(ARGS)
+
+save-devices: ## Save a guest with a busy disk and network at random moments, and go on in new processes (ARGS=…)
+	@Scripts/save-devices.sh $(ARGS)
+
+kill-writes: ## Kill Roost while a guest writes, and look for all that was durable (ARGS=…)
+	@Scripts/kill-writes.sh $(ARGS)
 
 clean: ## Remove what was built; the cache outside the repository stays
 	@swift package clean

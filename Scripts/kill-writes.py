@@ -72,7 +72,7 @@ class Case:
         roost = subprocess.Popen(
             [options.roost, "run", "--kernel", options.kernel, "--initrd", options.initrd, "--memory", options.memory,
              "--cpus", options.cpus, "--cmdline",
-             f"console=ttyS0 quiet cryptomgr.notests roost.test=flush roost.name=t{number}",
+             f"console=ttyS0 quiet cryptomgr.notests no_timer_check roost.test=flush roost.name=t{number}",
              "--disk", f"path={self.disk},format={self.form},cache={options.cache}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         text, begun = bytearray(), threading.Event()
