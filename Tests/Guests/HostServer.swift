@@ -8,24 +8,10 @@ final class HostServer: Sendable {
   private let listener: Int32
 
   init(_ serve: @escaping @Sendable (Connection) -> Void) throws {
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { [listener, length] address in
-        bind(listener, address, length) == 0 && listen(listener, 8) == 0
-      }
-    }
-    try #require(bound)
-    withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { [listener] address in
-        _ = getsockname(listener, address, &length)
-      }
-    }
-    port = UInt16(bigEndian: address.sin_port)
-    Thread.detachNewThread { [listener] in
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    port = try #require(Self.listen(listener))
+    self.listener = listener
+    Thread.detachNewThread {
       while true {
         let handle = accept(listener, nil, nil)
         guard handle >= 0 else { break }
@@ -34,6 +20,21 @@ final class HostServer: Sendable {
       }
       close(listener)
     }
+  }
+
+  /// Lets a socket listen at a port that nobody uses; `nil`: it cannot.
+  private static func listen(_ listener: Int32) -> UInt16? {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let listens = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(listener, $0, length) == 0 && Foundation.listen(listener, 8) == 0
+          && getsockname(listener, $0, &length) == 0
+      }
+    }
+    return listens ? UInt16(bigEndian: address.sin_port) : nil
   }
 
   deinit { shutdown(listener, Int32(SHUT_RDWR)) }
