@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes clean
+.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -16,6 +16,9 @@ test: ## Run every check: style, rules and tests (FILTER=… picks tests)
 
 lint: ## Check style and rules only
 	@Scripts/lint.sh
+
+fuzz: ## Fuzz what reads hostile bytes, a minute a target (SECONDS=60 JOBS=1 TARGETS="…" SANITIZE=address)
+	@Scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
 guest: ## Put the guest's kernel and file system into the cache and show where
 	@Scripts/guest.sh

@@ -178,8 +178,9 @@ extension QCOW2Image {
     let buffer = HostBuffer(count: geometry.clusterSize)
     let bits = UInt64(geometry.clusterBits)
     let end = try fileClusters
+    let tables = try entriesInFile(UInt64(header.l1Size), at: header.l1Offset)
     try passingOn { () throws(DiskError) in
-      for index in 0..<UInt64(header.l1Size) {
+      for index in 0..<tables {
         let place = header.l1Offset + index * 8
         let word = try cache.number(UInt64.self, at: place)
         let offset = word & 0x00ff_ffff_ffff_fe00

@@ -103,6 +103,13 @@ extension QCOW2Image {
     }
   }
 
+  /// So many of a table's entries, of eight bytes each, as lie in the file: those behind its end are zero. So a small
+  /// image makes little work, whatever it says of its tables.
+  func entriesInFile(_ count: UInt64, at offset: UInt64) throws(ImageError) -> UInt64 {
+    let length = try passingOn { () throws(DiskError) in try file.length() }
+    return offset < length ? min(count, (length - offset + 7) / 8) : 0
+  }
+
   /// Finds out where metadata lie, and where free space begins.
   func noteMetadata() throws(ImageError) {
     let bits = UInt64(geometry.clusterBits)
@@ -125,14 +132,16 @@ extension QCOW2Image {
     searchStart = 0
     virginStart = geometry.clusters(for: length)
     fileLength = length
+    let tables = try entriesInFile(UInt64(header.l1Size), at: header.l1Offset)
+    let blocks = try entriesInFile(refcountTableEntries, at: header.refcountTableOffset)
     metadata = MetadataFilter(expected: Int(header.l1Size) + Int(refcountTableEntries))
     for cluster in fixedMetadata.joined() { metadata.insert(cluster) }
     try passingOn { () throws(DiskError) in
-      for index in 0..<UInt64(header.l1Size) {
+      for index in 0..<tables {
         let entry = try cache.number(UInt64.self, at: header.l1Offset + index * 8)
         metadata.insert((entry & 0x00ff_ffff_ffff_fe00) >> bits)
       }
-      for index in 0..<refcountTableEntries {
+      for index in 0..<blocks {
         let entry = try cache.number(UInt64.self, at: header.refcountTableOffset + index * 8)
         metadata.insert((entry & ~UInt64(0x1ff)) >> bits)
       }

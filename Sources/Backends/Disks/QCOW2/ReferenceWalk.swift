@@ -71,7 +71,8 @@ struct ReferenceWalk {
   // MARK: - Tables of clusters
 
   private mutating func countActive() throws(ImageError) {
-    let entries = try readNumbers(image.header.l1Offset, UInt64(image.header.l1Size))
+    let (offset, count) = (image.header.l1Offset, UInt64(image.header.l1Size))
+    let entries = try readNumbers(offset, try image.entriesInFile(count, at: offset))
     try countTables(entries, isActive: true)
   }
 
@@ -197,7 +198,9 @@ struct ReferenceWalk {
       return
     }
     var blocks: [UInt64] = []
-    for entry in try readNumbers(header.refcountTableOffset, image.refcountTableEntries) {
+    let entries = try image.entriesInFile(
+      image.refcountTableEntries, at: header.refcountTableOffset)
+    for entry in try readNumbers(header.refcountTableOffset, entries) {
       let offset = entry & ~UInt64(0x1ff)
       guard offset != 0 else { continue }
       guard offset & geometry.clusterMask == 0 else {

@@ -1,16 +1,18 @@
 /// Frames as they follow each other in a stream of bytes: each behind its length, four bytes, first byte first.
 ///
 /// passt and QEMU's `-netdev stream` speak it.
-struct FrameStream {
+package struct FrameStream {
   /// Bytes that have come in and make no whole frame yet.
   private var bytes: [UInt8] = []
   private var taken = 0
 
+  package init() {}
+
   /// A length that no frame can have: whoever sends it does not speak the protocol, or has lost its place.
-  struct Lost: Error {}
+  package struct Lost: Error {}
 
   /// Takes in a part of the stream, and gives the frames that it completes. Empty ones are left out.
-  mutating func take(_ new: [UInt8]) throws(Lost) -> [[UInt8]] {
+  package mutating func take(_ new: [UInt8]) throws(Lost) -> [[UInt8]] {
     bytes += new
     var frames: [[UInt8]] = []
     while bytes.count - taken >= 4 {
