@@ -21,9 +21,12 @@ ROOST_FUZZ=$(ls "$resources"/clang/lib/linux/libclang_rt.fuzzer_no_main-"$(uname
     fail "The Swift toolchain has no libFuzzer in $resources/clang/lib/linux."
 export ROOST_FUZZ PART=Fuzzer SWIFT_BACKTRACE=enable=no
 scratch=.build-fuzz
+memory=512
 if [ "${SANITIZE:-}" = address ]; then
     export ROOST_FUZZ_ADDRESS=1
     scratch=.build-fuzz-address
+    # Its shadow, and what was freed and is held back.
+    memory=2048
 fi
 say "Building the fuzzer"
 swift build -c release --scratch-path $scratch --product Fuzzer >&2 || fail "The build failed: the compiler's messages above say where."
@@ -42,7 +45,7 @@ fuzz() {
     export TMPDIR=$mine/tmp FUZZ_TARGET=$target
 
     status=0
-    "$fuzzer" -max_total_time="$seconds" -timeout=1 -rss_limit_mb="${MEMORY_LIMIT:-512}" -max_len=8192 \
+    "$fuzzer" -max_total_time="$seconds" -timeout=1 -rss_limit_mb=$memory -max_len=8192 \
         -print_final_stats=1 -artifact_prefix="$found/$target-" "$mine/new" "$stored" >"$mine/log" 2>&1 || status=$?
     rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$mine/log")
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$mine/log")
