@@ -8,7 +8,7 @@ stty raw -echo <&3
 echo 'ROOST-CONSOLE: says the guest' >&3
 read -r answer <&3
 expect answer 'says the host' "$answer"
-seq 1 20000 >&3
+seq 1 5000 >&3
 echo 'ROOST-CONSOLE: end' >&3
 read -r answer <&3
 expect 'second answer' 'heard it all' "$answer"

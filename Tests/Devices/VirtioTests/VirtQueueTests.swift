@@ -166,6 +166,35 @@ private struct Exchange {
     #expect(!bench.interrupted)
   }
 
+  /// The driver sleeps until it is told, in this life of the machine or the next.
+  @Test(arguments: Dialect.all, [false, true])
+  func `the driver is told of the last chain that a stop waits for`(
+    dialect: Dialect, together: Bool
+  ) {
+    let bench = Bench { Echo($0) }
+    #expect(bench.begin(dialect.features, count: 1))
+    let queue = bench.driver.queues[0]
+    let data = bench.driver.allocate(4096)
+    bench.device.holds.with { $0 = true }
+    queue.wantInterrupts(true)
+    for _ in 0..<2 { _ = queue.add([.init(data, 8), .init(data + 64, 8, writable: true)]) }
+    queue.kick()
+    bench.loop.run()
+    #expect(!bench.stop())
+    if together {
+      let held = bench.device.held.with { $0 }
+      held[0].0.complete(held.map { ($0.1, 0) })
+    } else {
+      bench.device.finish()
+      _ = bench.registers.takeInterruptStatus()
+      #expect(queue.takeAll().count == 1)
+      queue.wantInterrupts(true)
+      bench.device.finish()
+    }
+    #expect(bench.interrupted)
+    #expect(queue.takeAll().count == (together ? 2 : 1))
+  }
+
   @Test(arguments: Dialect.all)
   func `a full queue is served in turns, and others get theirs`(dialect: Dialect) {
     let bench = Bench { Echo($0, sizes: [1024]) }

@@ -110,6 +110,7 @@ extension VirtQueue {
   /// Gives a chain back to the driver, with `written` bytes in its writable part.
   package func complete(_ chain: consuming DescriptorChain, written: Int) {
     finish(chain.close(), written)
+    leaveIfIdle()
   }
 
   /// Keeps a chain while a backend works on it.
@@ -139,6 +140,7 @@ extension VirtQueue {
     release(tag)
     finish(chain.place, written)
     if !isServing { signal() }
+    leaveIfIdle()
   }
 
   /// Gives back several chains that belong together, taken one after the other: the driver sees all or none.
@@ -152,6 +154,7 @@ extension VirtQueue {
     }
     reveal()
     if !isServing { signal() }
+    leaveIfIdle()
   }
 
   private func release(_ tag: RequestTag) {
@@ -203,6 +206,8 @@ extension VirtQueue {
     return DescriptorChain(readable: chain.readable, writable: chain.writable, place: place)
   }
 
+  /// Publishes what became of a chain. `leaveIfIdle` follows once the driver has been told: whoever waits for the last
+  /// chain takes the ring away.
   private func finish(_ place: ChainPlace, _ written: Int, isLast: Bool = true) {
     inFlight -= 1
     if place.generation != generation {
@@ -221,7 +226,6 @@ extension VirtQueue {
         fail(error)
       }
     }
-    leaveIfIdle()
   }
 
   private func reveal() {
