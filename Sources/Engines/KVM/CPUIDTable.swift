@@ -18,8 +18,8 @@ struct CPUIDTable {
     }
   }
 
-  /// Where leaves start: basic, the hypervisor's, extended.
-  private static let ranges: [UInt32] = [0, 0x4000_0000, 0x8000_0000]
+  /// Where leaves start: basic, the hypervisors', extended.
+  private static let ranges: [UInt32] = [0, 0x4000_0000, 0x4000_0100, 0x8000_0000]
 
   /// Leaves whose answer depends on ECX, and how many subleaves are asked for: SDM Vol. 2A, CPUID.
   private static let subleaves: [UInt32: UInt32] = [4: 8, 7: 2, 0xb: 3, 0xd: 20]

@@ -53,7 +53,8 @@ extension EngineContract {
       let rig = try Rig(engine)
       let model = EngineUnderTest.model
       let leaves =
-        [0, 1, 7, 0x4000_0000, 0x4000_0001] as [UInt32] + (0x8000_0000...0x8000_0008)
+        [0, 1, 7, 0x4000_0000, 0x4000_0001, 0x4000_0100, 0x4000_0101] as [UInt32]
+        + (0x8000_0000...0x8000_0008)
       try rig.run { code in
         for (index, leaf) in leaves.enumerated() {
           code.move(.rax, UInt64(leaf))
