@@ -98,11 +98,14 @@ extension Assembly {
     await loop.run()
   }
 
-  /// Ends the processors' threads, and leads the wires to them nowhere. Only at rest; for good.
+  /// Ends the processors' threads, leads the wires to them nowhere, and takes the devices off their buses. Only at
+  /// rest; for good.
   package func dismantle() {
     processors.leave()
     interrupts.disconnect()
     panel.connect {}
+    board.ports.unmapAll()
+    board.registers.unmapAll()
   }
 }
 

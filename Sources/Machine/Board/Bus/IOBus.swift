@@ -44,6 +44,13 @@ package final class IOBus: Sendable {
     }
   }
 
+  /// Takes away every mapping, when the machine has ended: PCI's devices know the bus that knows them, and none of
+  /// them would ever go.
+  package func unmapAll() {
+    mappings.withLock { $0 = [] }
+    version.add(1, ordering: .releasing)
+  }
+
   /// The map as it stands, sorted by address.
   package var map: [Mapping] { mappings.withLock { $0 } }
 
