@@ -24,6 +24,7 @@ package final class Assembly: Sendable {
   package let events: AsyncStream<MachineEvent>
   private let reporting: AsyncStream<MachineEvent>.Continuation
   private let panel: ControlPanel
+  private let doorbells: EngineDoorbells
   private let current: Mutex<Processors>
   /// What the machine powers on and resets with; a restored one may have none.
   private let image: BootImage?
@@ -56,6 +57,9 @@ package final class Assembly: Sendable {
     ) { reporting.yield($0) }
     current = Mutex(processors)
     panel.connect { processors.halt() }
+    doorbells = EngineDoorbells(log)
+    doorbells.connect(to: partition.doorbells)
+    doorbells.watch(board)
   }
 
   /// The machine as an engine sees it: its memory, and its processors' interrupt controllers.
@@ -104,6 +108,7 @@ extension Assembly {
     processors.leave()
     interrupts.disconnect()
     panel.connect {}
+    doorbells.connect(to: nil)
     board.ports.unmapAll()
     board.registers.unmapAll()
   }
@@ -201,6 +206,7 @@ extension Assembly {
     endInterrupts(states)
     current.withLock { $0 = successor.processors }
     panel.connect { [processors = successor.processors] in processors.halt() }
+    doorbells.connect(to: successor.processors.partition.doorbells)
     return former
   }
 
@@ -241,6 +247,7 @@ extension Assembly {
       node.child("ports") { Self.inspect(board.ports, &$0) }
       node.child("registers") { Self.inspect(board.registers, &$0) }
     }
+    node.field("engineDoorbells", doorbells.count)
     node.child("processors") { processors.inspect(&$0) }
     node.child("devices") { node in
       for part in pc.parts { node.child(part.name) { part.component.inspect(&$0) } }

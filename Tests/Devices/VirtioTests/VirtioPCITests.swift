@@ -119,13 +119,17 @@ import Work
 
   @Test func `doorbells are where the notify structure is`() {
     let bench = Bench({ Echo($0) }, over: .pci)
-    let places = bench.pci.notifications
-    #expect(places.map(\.offset) == [0x1000, 0x1004])
-    #expect(places.allSatisfy { $0.width == .word && $0.value == nil && $0.region == 0 })
     #expect(bench.begin())
+    let rung = bench.bus.map.flatMap { mapping in
+      mapping.device.doorbells(in: mapping.region).map {
+        (address: mapping.range.lowerBound + $0.offset, place: $0)
+      }
+    }
+    #expect(rung.map(\.address) == [0x8_0000_1000, 0x8_0000_1004])
+    #expect(rung.allSatisfy { $0.place.width == nil && $0.place.value == nil })
     let data = bench.driver.allocate(64)
     _ = bench.driver.queues[1].add([.init(data, 8)])
-    places[1].doorbell.ring()
+    rung[1].place.doorbell.ring()
     bench.loop.run()
     #expect(bench.driver.queues[1].takeAll().count == 1)
   }

@@ -66,6 +66,14 @@ final class PCILegacyInterface: IODevice {
     }
   }
 
+  func doorbells(in region: UInt8) -> [DoorbellPlace] {
+    function.doorbells.enumerated().map { index, doorbell in
+      DoorbellPlace(
+        offset: Register.queueNotify.rawValue, width: .word, value: UInt64(index),
+        doorbell: doorbell)
+    }
+  }
+
   func write(_ value: UInt64, _ access: Access) throws(IOError) {
     switch try target(access) {
     case .configuration(let offset): function.writeConfiguration(value, offset, access.width)

@@ -47,6 +47,14 @@ final class PCIStructures: IODevice {
     case nil: throw .noSuchRegister
     }
   }
+
+  /// A queue's place in the notification structure takes any write.
+  func doorbells(in region: UInt8) -> [DoorbellPlace] {
+    guard region == VirtioPCI.Structure.notification.rawValue else { return [] }
+    return function.doorbells.enumerated().map { index, doorbell in
+      DoorbellPlace(offset: UInt64(index) * VirtioPCI.notifyMultiplier, doorbell: doorbell)
+    }
+  }
 }
 
 extension VirtioFunction {

@@ -1,4 +1,4 @@
-package import Board
+import Board
 package import Inspection
 import Memory
 import SavedState
@@ -231,16 +231,4 @@ extension VirtioFunction {
     }
     node.child("device") { device.inspect(&$0) }
   }
-}
-
-/// Where a driver's writes ring a queue's doorbell: for an engine that can ring it without leaving the guest.
-package struct VirtioNotification: Sendable {
-  package let queue: Int
-  /// The region of the transport's registers, as it is mapped, and the offset in it.
-  package let region: UInt8
-  package let offset: UInt64
-  package let width: AccessWidth
-  /// Only writes of this value; `nil`: any.
-  package let value: UInt64?
-  package let doorbell: any Doorbell
 }

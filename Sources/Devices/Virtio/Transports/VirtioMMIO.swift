@@ -27,15 +27,6 @@ package final class VirtioMMIO {
     function = VirtioFunction(
       device, offering: rings, dma: dma, loop: loop, interrupts: LineInterrupts(interrupt))
   }
-
-  /// What rings the doorbells: the queue's number, written to QueueNotify.
-  package var notifications: [VirtioNotification] {
-    function.doorbells.enumerated().map { index, doorbell in
-      VirtioNotification(
-        queue: index, region: 0, offset: Register.queueNotify.rawValue, width: .doubleword,
-        value: UInt64(index), doorbell: doorbell)
-    }
-  }
 }
 
 /// One wire, asserted while anything pends.
@@ -52,6 +43,15 @@ private final class LineInterrupts: VirtioInterrupts {
 // MARK: - What the guest sees
 
 extension VirtioMMIO: IODevice {
+  /// QueueNotify takes the queue's number.
+  package func doorbells(in region: UInt8) -> [DoorbellPlace] {
+    function.doorbells.enumerated().map { index, doorbell in
+      DoorbellPlace(
+        offset: Register.queueNotify.rawValue, width: .doubleword, value: UInt64(index),
+        doorbell: doorbell)
+    }
+  }
+
   package func read(_ access: Access) throws(IOError) -> UInt64 {
     if access.offset >= Register.configuration {
       return function.readConfiguration(try Self.configurationOffset(access), access.width)

@@ -53,17 +53,6 @@ package final class VirtioPCI {
 
   // Neither keeps the other for ever.
   deinit { interrupts.connect(to: nil) }
-
-  /// What rings the doorbells: any 16-bit write to a queue's place. `region` is the number of the BAR, and the offset is
-  /// from its start.
-  package var notifications: [VirtioNotification] {
-    function.doorbells.enumerated().map { index, doorbell in
-      VirtioNotification(
-        queue: index, region: structureBAR,
-        offset: Structure.notification.offset + UInt64(index) * Self.notifyMultiplier, width: .word,
-        value: nil, doorbell: doorbell)
-    }
-  }
 }
 
 extension VirtioPCI: FunctionReset {

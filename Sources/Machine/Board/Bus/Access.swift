@@ -39,4 +39,11 @@ package enum IOError: Error, Sendable {
 package protocol IODevice: AnyObject, Sendable {
   func read(_ access: Access) throws(IOError) -> UInt64
   func write(_ value: UInt64, _ access: Access) throws(IOError)
+  /// Where in a region writes only ring doorbells; the same whenever it is asked. Such a write has the same effect if
+  /// the doorbell is rung and `write` not called.
+  func doorbells(in region: UInt8) -> [DoorbellPlace]
+}
+
+extension IODevice {
+  package func doorbells(in region: UInt8) -> [DoorbellPlace] { [] }
 }
