@@ -137,6 +137,12 @@ struct LinuxBootBzImageTests {
     #expect(error?.description.contains("0x2300") == true)
   }
 
+  @Test func `the last paragraph of the code need not be full`() throws {
+    let plan = try BootPlan(.on(Array(Images.bzImage().dropLast(15))))
+    #expect(plan.segment("kernel")?.bytes.count == 0x2000 - 15)
+    #expect(refusal { _ = try BootPlan(.on(Array(Images.bzImage().dropLast(16)))) } != nil)
+  }
+
   @Test func `too little memory is refused with the size that would do`() {
     let error = refusal { _ = try BootPlan(.on(megabytes: 16, Images.bzImage())) }
     #expect(error?.kind == .doesNotFit)

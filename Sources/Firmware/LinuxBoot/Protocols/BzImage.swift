@@ -19,7 +19,10 @@ struct BzImage {
           + "\(file.count) bytes.")
     }
     // `syssize` is not to be trusted before 2.04; what follows it may be a signature.
-    let count = header.codeSize ?? file.count - start
+    // It counts paragraphs of 16 bytes, and not every kernel (memtest86+) fills the last one.
+    let rest = file.count - start
+    let said = header.codeSize ?? rest
+    let count = said > rest && said - rest < 16 ? rest : said
     code = try file.slice(at: start, count: count, of: "protected-mode code")
     release = Self.release(file, header)
   }
