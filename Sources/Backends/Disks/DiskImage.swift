@@ -31,6 +31,11 @@ package protocol DiskImage: AnyObject, Sendable {
   func readAtOnce(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool
   /// Writes if no waiting is needed; answers `false`, having perhaps written a part, if it is.
   func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool
+  /// Where the host can read or write the buffers alone, past the page cache, if no waiting is needed to say so. The
+  /// place stays until it is left.
+  func place(
+    to direction: TransferDirection, _ buffers: GuestBuffers, at offset: UInt64
+  ) throws(DiskError) -> HostPlace?
   /// Where `offset` lies and how far the same holds.
   func extent(at offset: UInt64) throws(DiskError) -> DiskExtent
 }
@@ -74,4 +79,8 @@ extension DiskImage {
   package func writeAtOnce(
     _ buffers: GuestBuffers, at offset: UInt64
   ) throws(DiskError) -> Bool { false }
+
+  package func place(
+    to direction: TransferDirection, _ buffers: GuestBuffers, at offset: UInt64
+  ) throws(DiskError) -> HostPlace? { nil }
 }

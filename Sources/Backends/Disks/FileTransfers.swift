@@ -22,7 +22,7 @@ final class FileTransfers: Sendable {
 
   /// Fills the buffers; what lies beyond the end of the file reads as zeroes.
   func read(into buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
-    guard !takesDirectly(buffers, offset) else {
+    guard !file.takesDirectly(buffers.parts, at: offset) else {
       let count = try attempt { () throws(HostError) in
         try file.read(into: buffers.parts, at: offset)
       }
@@ -42,7 +42,7 @@ final class FileTransfers: Sendable {
   func write(
     _ buffers: GuestBuffers, at offset: UInt64, _ transfer: StorageFile.Transfer = []
   ) throws(DiskError) {
-    guard !takesDirectly(buffers, offset) else {
+    guard !file.takesDirectly(buffers.parts, at: offset) else {
       return try attempt { () throws(HostError) in
         try file.write(buffers.parts, at: offset, transfer)
       }
@@ -97,16 +97,6 @@ final class FileTransfers: Sendable {
     } catch {
       if error.isUnsupported { cannotWriteAtOnce.store(true, ordering: .relaxed) }
       return false
-    }
-  }
-
-  /// Whether the host takes these buffers at this place as they are.
-  private func takesDirectly(_ buffers: GuestBuffers, _ offset: UInt64) -> Bool {
-    guard file.isDirect else { return true }
-    guard offset % UInt64(file.offsetAlignment) == 0 else { return false }
-    return buffers.parts.allSatisfy {
-      UInt(bitPattern: $0.baseAddress) % UInt(file.memoryAlignment) == 0
-        && $0.count % file.offsetAlignment == 0
     }
   }
 

@@ -30,11 +30,20 @@ package final class QueuedDisk: Disk {
     var mailboxes: [CompletionMailbox] = []
     var isFlushing = false
     var waitingFlushes: [Int] = []
+    var direct = Direct.untried
+  }
+
+  /// Transfers that the host makes alone.
+  private enum Direct {
+    case untried, impossible
+    case ready(DirectTransfers)
   }
 
   private struct Pending {
     let request: DiskRequest
     let completion: any DiskCompletion
+    /// Where it may be made as it is.
+    let place: HostPlace?
     let mailbox: CompletionMailbox
   }
 
@@ -72,6 +81,7 @@ extension QueuedDisk {
   package func submit(_ request: DiskRequest, _ completion: any DiskCompletion) -> DiskAnswer? {
     do throws(DiskError) {
       let range = try check(request)
+      if try transferDirectly(request, range, completion) { return nil }
       if try doAtOnce(request, range) { return .success(()) }
     } catch {
       return .failure(error)
@@ -80,8 +90,10 @@ extension QueuedDisk {
     return nil
   }
 
-  /// Nothing to do: what was submitted is on its way.
-  package func commit() {}
+  /// Hands the host the direct transfers that were submitted; all else is on its way already.
+  package func commit() {
+    if case .ready(let transfers) = state.withLock({ $0.direct }) { transfers.submit() }
+  }
 
   /// The bytes a request is about, if it is one that this disk takes.
   private func check(_ request: DiskRequest) throws(DiskError) -> Range<UInt64> {
@@ -123,15 +135,93 @@ extension QueuedDisk {
   }
 }
 
+// MARK: - What the host does alone
+
+extension QueuedDisk {
+  /// Has the host begin a transfer at the next `commit`; `false`: it needs more than that.
+  private func transferDirectly(
+    _ request: DiskRequest, _ range: Range<UInt64>, _ completion: any DiskCompletion
+  ) throws(DiskError) -> Bool {
+    let direction: TransferDirection
+    let buffers: GuestBuffers
+    switch request.operation {
+    case .read(let list): (direction, buffers) = (.read, list)
+    case .write(let list, durable: false): (direction, buffers) = (.write, list)
+    case .write, .flush, .discard, .writeZeroes: return false
+    }
+    guard buffers.count > 0, buffers.parts.count <= Self.mostParts,
+      let place = try image.place(to: direction, buffers, at: range.lowerBound)
+    else { return false }
+    inFlight.enter()
+    let transfer = DirectTransfers.Transfer(
+      request: request, completion: completion, place: place,
+      vectors: TransferVectors(buffers.parts), count: buffers.count)
+    if directTransfers(on: completion.loop)?.add(transfer) == true { return true }
+    inFlight.leave()
+    place.leave()
+    return false
+  }
+
+  /// What one of the host's calls takes: IOV_MAX.
+  private static let mostParts = 1024
+
+  /// `nil`: the host has no such way, or it leads to another loop.
+  private func directTransfers(on loop: any Loop) -> DirectTransfers? {
+    state.withLock { state in
+      if case .untried = state.direct {
+        let made = try? DirectTransfers(on: loop) { [weak self] in self?.end($0, $1) }
+        state.direct = made.map { .ready($0) } ?? .impossible
+      }
+      guard case .ready(let transfers) = state.direct, transfers.loop === loop else { return nil }
+      return transfers
+    }
+  }
+
+  private func end(_ transfer: DirectTransfers.Transfer, _ outcome: DirectTransfers.Outcome) {
+    let request = transfer.request
+    switch outcome {
+    case .done:
+      transfer.place.leave()
+      if case .read(let buffers) = request.operation { buffers.noteWritten() }
+      transfer.completion.completed(request.tag, .success(()))
+    case .failed:
+      transfer.place.leave()
+      enqueue(request, transfer.completion)
+    case .left: enqueue(request, transfer.completion, at: transfer.place)
+    }
+    inFlight.leave()
+  }
+
+  /// Makes a transfer at its place; `false`: it moved less than all its bytes.
+  private func move(_ request: DiskRequest, at place: HostPlace) -> Bool {
+    defer { place.leave() }
+    do throws(HostError) {
+      switch request.operation {
+      case .read(let buffers):
+        return try place.file.read(into: buffers.parts, at: place.offset) == buffers.count
+      case .write(let buffers, durable: false):
+        try place.file.write(buffers.parts, at: place.offset)
+        return true
+      case .write, .flush, .discard, .writeZeroes: return false
+      }
+    } catch {
+      return false
+    }
+  }
+}
+
 // MARK: - What takes time
 
 extension QueuedDisk: Worker {
-  private func enqueue(_ request: DiskRequest, _ completion: any DiskCompletion) {
+  private func enqueue(
+    _ request: DiskRequest, _ completion: any DiskCompletion, at place: HostPlace? = nil
+  ) {
     inFlight.enter()
     let loop = completion.loop
     let item = state.withLock { state -> Int? in
       let mailbox = mailbox(for: loop, &state)
-      let pending = Pending(request: request, completion: completion, mailbox: mailbox)
+      let pending = Pending(
+        request: request, completion: completion, place: place, mailbox: mailbox)
       let item: Int
       if let free = state.free.popLast() {
         item = free
@@ -163,12 +253,16 @@ extension QueuedDisk: Worker {
       state.free.append(item)
       return state.requests[item].take()!
     }
-    let answer = perform(pending.request)
+    let answer = perform(pending.request, at: pending.place)
     if case .flush = pending.request.operation { startNextFlush() }
     pending.mailbox.put(pending.completion, pending.request.tag, answer)
   }
 
-  private func perform(_ request: DiskRequest) -> DiskAnswer {
+  private func perform(_ request: DiskRequest, at place: HostPlace?) -> DiskAnswer {
+    if let place, move(request, at: place) {
+      if case .read(let buffers) = request.operation { buffers.noteWritten() }
+      return .success(())
+    }
     do throws(DiskError) {
       let range = try check(request)
       switch request.operation {

@@ -19,6 +19,8 @@ package final class HostImageFile: ImageFile {
   /// One, in every mode: what direct transfers do not take goes through a buffer.
   package var alignment: Int { 1 }
 
+  package var directFile: StorageFile? { file.isDirect ? file : nil }
+
   package func length() throws(DiskError) -> UInt64 {
     do throws(HostError) { return try file.size() } catch { throw DiskError(error) }
   }

@@ -1,3 +1,5 @@
+package import HostOS
+
 /// The file that an image format lies in: bytes that are read and written at given places, and that can grow.
 ///
 /// All calls may come from any thread, several at once. Offsets and lengths are multiples of `alignment`.
@@ -14,6 +16,8 @@ package protocol ImageFile: AnyObject, Sendable {
   func write(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) throws(DiskError)
   /// Writes if no waiting is needed; answers `false`, having perhaps written a part, if it is.
   func writeAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool
+  /// The file itself, if it is the host's and is read and written past the page cache.
+  var directFile: StorageFile? { get }
   /// Returns when all that was written before would survive a loss of power.
   func flush() throws(DiskError)
   func setLength(_ length: UInt64) throws(DiskError)
@@ -22,6 +26,8 @@ package protocol ImageFile: AnyObject, Sendable {
 }
 
 extension ImageFile {
+  package var directFile: StorageFile? { nil }
+
   package func writeAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool {
     false
   }

@@ -77,7 +77,7 @@ extension QCOW2Image {
   }
 
   /// The same if the tables are in memory and nobody holds the lock.
-  private func lookUpAtOnce(
+  func lookUpAtOnce(
     _ position: UInt64, limit: Int
   ) throws(DiskError) -> (StoredRun, Int)? {
     guard lock.tryLock() else { return nil }

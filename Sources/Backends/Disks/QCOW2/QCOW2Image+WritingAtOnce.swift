@@ -16,7 +16,7 @@ extension QCOW2Image {
   }
 
   /// Where bytes of one cluster lie in the file.
-  private func placeAtOnce(_ bytes: Range<UInt64>) throws(DiskError) -> (UInt64, Int)? {
+  func placeAtOnce(_ bytes: Range<UInt64>) throws(DiskError) -> (UInt64, Int)? {
     let cluster = bytes.lowerBound >> UInt64(geometry.clusterBits)
     guard (bytes.upperBound - 1) >> UInt64(geometry.clusterBits) == cluster, lock.tryLock() else {
       return nil

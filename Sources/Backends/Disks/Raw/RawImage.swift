@@ -47,6 +47,19 @@ package final class RawImage: DiskImage {
   package var alignment: Int { 1 }
 }
 
+// MARK: - What the host does alone
+
+extension RawImage {
+  package func place(
+    to direction: TransferDirection, _ buffers: GuestBuffers, at offset: UInt64
+  ) throws(DiskError) -> HostPlace? {
+    guard file.isDirect, file.takesDirectly(buffers.parts, at: offset) else { return nil }
+    if direction == .write { try checkWritable() }
+    _ = try range(at: offset, count: buffers.count)
+    return HostPlace(file, offset)
+  }
+}
+
 // MARK: - Reading
 
 extension RawImage {

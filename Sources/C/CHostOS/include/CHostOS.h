@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include "Storage.h"
+#include "TransferRing.h"
 
 /// Copies `count` bytes of which either side may be guest memory. Returns 0, or -1 if the host could
 /// not supply a page (a file behind the mapping shrank); part of the bytes may then have been copied.

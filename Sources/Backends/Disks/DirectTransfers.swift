@@ -1,0 +1,167 @@
+import HostOS
+import Memory
+import Synchronization
+import Work
+
+/// Transfers past the page cache that the host makes alone, through a ring: no thread waits for them, and many that are
+/// handed over together reach the storage as one.
+final class DirectTransfers: Sendable {
+  struct Transfer: Sendable {
+    let request: DiskRequest
+    let completion: any DiskCompletion
+    let place: HostPlace
+    let vectors: TransferVectors
+    let count: Int
+  }
+
+  /// Where transfers end.
+  let loop: any Loop
+  private let line: TransferLine
+  /// Rung by the host; the line must not know it.
+  private let bell: any Doorbell
+
+  enum Outcome: Sendable {
+    /// It moved all its bytes.
+    case done
+    /// It did not; whoever may wait does it again, and finds out why.
+    case failed
+    /// It was not begun, and is a thread's: of all ways the quickest where nothing else is under way, since storage
+    /// wakes whoever waits for it sooner than it fills a ring.
+    case left
+  }
+
+  /// - Parameter answer: hears once of each transfer.
+  /// - Throws: where the host has no rings.
+  init(
+    on loop: any Loop, _ answer: @escaping @Sendable (Transfer, Outcome) -> Void
+  ) throws(HostError) {
+    let line = TransferLine(answer)
+    self.loop = loop
+    self.line = line
+    bell = loop.makeDoorbell { [unowned loop] in line.takeEnded(on: loop) }
+    guard let handle = bell.hostHandle else {
+      throw HostError("make a ring for direct transfers: the loop has no handle", code: 0)
+    }
+    line.open(try TransferRing(entries: TransferLine.limit, ringing: handle))
+  }
+
+  /// Puts a transfer in line; `false`: there are too many.
+  func add(_ transfer: Transfer) -> Bool { line.add(transfer) }
+  /// Hands over what is in line.
+  func submit() { line.submit() }
+}
+
+private final class TransferLine: Sendable {
+  typealias Transfer = DirectTransfers.Transfer
+  typealias Outcome = DirectTransfers.Outcome
+  private let answer: @Sendable (Transfer, Outcome) -> Void
+  private let state = Mutex(State())
+
+  private struct State {
+    var ring: TransferRing?
+    /// Those under way, by tag.
+    var transfers: [Transfer?] = []
+    var free: [Int] = []
+    /// Tags of those that were added and not handed over, in order.
+    var inLine: [Int] = []
+    /// Answers are being given: what they lead to is handed over together.
+    var isAnswering = false
+
+    mutating func remove(_ tag: Int) -> Transfer? {
+      guard transfers.indices.contains(tag) else { return nil }
+      defer { free.append(tag) }
+      return transfers[tag].take()
+    }
+  }
+
+  /// Transfers under way at most; the host keeps word of twice as many.
+  static let limit = 256
+
+  init(_ answer: @escaping @Sendable (Transfer, Outcome) -> Void) { self.answer = answer }
+
+  func open(_ ring: TransferRing) { state.withLock { $0.ring = ring } }
+
+  func add(_ transfer: Transfer) -> Bool {
+    state.withLock { state in
+      guard let ring = state.ring else { return false }
+      let tag: Int
+      if let free = state.free.popLast() {
+        tag = free
+        state.transfers[tag] = transfer
+      } else {
+        guard state.transfers.count < Self.limit else { return false }
+        tag = state.transfers.count
+        state.transfers.append(transfer)
+      }
+      let isWrite = if case .write = transfer.request.operation { true } else { false }
+      guard
+        ring.add(
+          transfer.place.file, isWrite: isWrite, transfer.vectors, at: transfer.place.offset,
+          tag: UInt64(tag))
+      else {
+        _ = state.remove(tag)
+        return false
+      }
+      state.inLine.append(tag)
+      return true
+    }
+  }
+
+  func submit() {
+    let left = state.withLock { $0.isAnswering ? [] : submit(&$0) }
+    for transfer in left { answer(transfer, .left) }
+  }
+
+  /// Answers those that the host did not get.
+  private func submit(_ state: inout State) -> [Transfer] {
+    guard let ring = state.ring, !state.inLine.isEmpty else { return [] }
+    defer { state.inLine.removeAll(keepingCapacity: true) }
+    let isAlone = state.inLine.count == 1 && state.free.count == state.transfers.count - 1
+    let left = isAlone ? ring.withdraw() : ring.submit()
+    return state.inLine.suffix(left).compactMap { state.remove($0) }
+  }
+
+  /// Answers what has ended, and hands over what that leads to; on the loop. Much of it may have ended by then, so it
+  /// looks again before it goes back to where the host would have to wake it, but not for ever: the loop has other
+  /// work.
+  func takeEnded(on loop: any Loop) {
+    state.withLock { state in
+      state.isAnswering = true
+      state.ring?.setRinging(false)
+    }
+    var patience = Self.limit
+    while true {
+      let ended = state.withLock { nextEnded(&$0) }
+      if ended.isEmpty { return }
+      for (transfer, outcome) in ended { answer(transfer, outcome) }
+      let left = state.withLock { submit(&$0) }
+      for transfer in left { answer(transfer, .left) }
+      patience -= ended.count
+      if patience <= 0 {
+        state.withLock { $0.isAnswering = false }
+        return loop.post { self.takeEnded(on: loop) }
+      }
+    }
+  }
+
+  /// None: from now on the host rings when there are some.
+  private func nextEnded(_ state: inout State) -> [(Transfer, Outcome)] {
+    guard let ring = state.ring else { return [] }
+    var ended = takeAll(ring, &state)
+    guard ended.isEmpty else { return ended }
+    ring.setRinging(true)
+    ended = takeAll(ring, &state)
+    if ended.isEmpty { state.isAnswering = false } else { ring.setRinging(false) }
+    return ended
+  }
+
+  private func takeAll(_ ring: TransferRing, _ state: inout State) -> [(Transfer, Outcome)] {
+    var ended: [(Transfer, Outcome)] = []
+    while let (tag, count) = ring.take() {
+      if let transfer = state.remove(Int(truncatingIfNeeded: tag)) {
+        ended.append((transfer, count == transfer.count ? .done : .failed))
+      }
+    }
+    return ended
+  }
+}
