@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes clean
+.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -43,6 +43,9 @@ save-devices: ## Save a guest with a busy disk and network at random moments, an
 
 kill-writes: ## Kill Roost while a guest writes, and look for all that was durable (ARGS=…)
 	@Scripts/kill-writes.sh $(ARGS)
+
+replay-cuts: ## Lose power at every flush of a guest's file system, and look for all that was durable (ARGS=…)
+	@Scripts/replay-cuts.sh $(ARGS)
 
 clean: ## Remove what was built; the cache outside the repository stays
 	@swift package clean
