@@ -38,6 +38,7 @@ for disk in /sys/block/vd*; do
 
     # The second quarter.
     if [ "$(cat "$disk/queue/discard_max_bytes")" != 0 ]; then
+        expect "$name segments in a discard" 64 "$(cat "$disk/queue/max_discard_segments" 2>/dev/null)"
         blkdiscard -o $quarter -l $quarter "/dev/$name"
         expect "$name discarded" "$(head -c $quarter /dev/zero | sum)" \
             "$(dd if="/dev/$name" bs=$quarter skip=1 count=1 iflag=direct status=none | sum)"

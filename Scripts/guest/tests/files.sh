@@ -70,5 +70,6 @@ trim() { while goes_on; do sleep 1; fstrim /mnt; done; }
 write_names & write_log & write_blocks & trim &
 wait
 umount /mnt
+awk '{ print "ROOST-TEST: files " $12 " discards, into which " $13 " others were merged" }' /sys/block/vda/stat
 # How many flushes the disk has answered.
 echo "ROOST-FILES: flushes $(awk '{ print $16 }' /sys/block/vda/stat)"

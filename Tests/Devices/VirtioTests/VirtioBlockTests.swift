@@ -111,8 +111,10 @@ private struct BlockBench {
     #expect(bench.field(UInt32.self, 28) == 16)
     #expect(bench.field(UInt16.self, 34) == 3)
     #expect(bench.field(UInt32.self, 36) == 512)
+    #expect(bench.field(UInt32.self, 40) == 64)
     #expect(bench.field(UInt32.self, 44) == 64)
     #expect(bench.field(UInt32.self, 48) == 512)
+    #expect(bench.field(UInt32.self, 52) == 64)
     #expect(bench.field(UInt8.self, 56) == 1)
   }
 
@@ -172,9 +174,92 @@ private struct BlockBench {
     #expect(bench.ask(13, 0, bench.segment(0, 8, 2)).0 == 2)
     #expect(bench.ask(11, 0, bench.segment(0, 65)).0 == 1)
     #expect(bench.ask(11, 0, bench.segment(0, 0)).0 == 1)
-    #expect(bench.ask(11, 0, bench.segment(0, 8) + bench.segment(8, 8)).0 == 2)
+    #expect(bench.ask(11).0 == 2)
     #expect(bench.ask(11, 0, [1, 2, 3]).0 == 2)
     #expect(bench.ask(11, 0, bench.segment(.max, .max)).0 == 1)
+    #expect(bench.disk.log.count == 3)
+  }
+
+  // §5.2.6
+  @Test(arguments: Dialect.all)
+  func `the segments of one request are done one after the other`(dialect: Dialect) {
+    let bench = BlockBench(dialect: dialect.features)
+    let segments = (0..<64).flatMap { bench.segment($0 * 8, 8) }
+    #expect(bench.ask(11, 0, segments) == (0, 1))
+    #expect(
+      bench.ask(13, 0, bench.segment(9, 1, 1) + bench.segment(3, 2) + bench.segment(0, 1, 1))
+        == (0, 1))
+    let discards = (0..<64).map { "discard \($0 * 8)..<\($0 * 8 + 8)" }
+    #expect(
+      bench.disk.log == discards + ["zero 9..<10 unmap", "zero 3..<5", "zero 0..<1 unmap"])
+  }
+
+  @Test func `a request with a segment that is wrong does nothing`() {
+    let bench = BlockBench()
+    let right = bench.segment(0, 8)
+    #expect(bench.ask(11, 0, (0..<65).flatMap { _ in right }).0 == 2, "more than were offered")
+    #expect(bench.ask(11, 0, right + [0]).0 == 2)
+    #expect(bench.ask(11, 0, right + bench.segment(8, 8, 1)).0 == 2)
+    #expect(bench.ask(13, 0, right + bench.segment(8, 8, 3)).0 == 2)
+    #expect(bench.ask(11, 0, right + bench.segment(8, 65)).0 == 1)
+    #expect(bench.ask(11, 0, right + bench.segment(8, 0)).0 == 1)
+    #expect(bench.ask(11, 0, right + bench.segment(.max, 1)).0 == 1)
+    #expect(bench.disk.log == [])
+  }
+
+  @Test func `segments wait for a slow disk, and end with its error or the device`() {
+    let bench = BlockBench()
+    let three = bench.segment(0, 1) + bench.segment(1, 1) + bench.segment(2, 1)
+    func goOn() {
+      bench.disk.finish()
+      bench.bench.loop.run()
+    }
+    bench.disk.state.withLock { $0.isSlow = true }
+    bench.send(11, 0, three)
+    bench.bench.loop.run()
+    for _ in 0..<3 {
+      #expect(bench.bench.driver.queues[0].takeAll() == [])
+      goOn()
+    }
+    #expect(bench.bench.driver.queues[0].takeAll().count == 1 && bench.status() == 0)
+
+    bench.send(11, 0, three)
+    bench.bench.loop.run()
+    goOn()
+    bench.disk.state.withLock { $0.error = .host(operation: "discard", code: 5) }
+    goOn()
+    #expect(bench.bench.driver.queues[0].takeAll().count == 1 && bench.status() == 1)
+    bench.disk.state.withLock { $0.error = nil }
+    #expect(bench.disk.log.count == 4)
+
+    bench.send(11, 0, three)
+    bench.bench.loop.run()
+    bench.bench.registers.status = 0
+    bench.bench.loop.run()
+    #expect(bench.bench.registers.status != 0)
+    goOn()
+    #expect(bench.bench.registers.status == 0, "a reset waits for the segment in flight alone")
+    #expect(bench.disk.log.count == 5 && bench.disk.state.withLock { $0.waiting.isEmpty })
+  }
+
+  @Test func `a full disk goes on at the segment that found no room`() {
+    let bench = BlockBench(whenFull: .wait {})
+    bench.disk.state.withLock { $0.isSlow = true }
+    bench.send(13, 0, bench.segment(0, 1) + bench.segment(1, 1))
+    bench.bench.loop.run()
+    bench.disk.finish()
+    bench.bench.loop.run()
+    bench.disk.state.withLock { $0.error = .noSpace }
+    bench.disk.finish()
+    bench.bench.loop.run()
+    bench.disk.state.withLock {
+      $0.error = nil
+      $0.isSlow = false
+    }
+    #expect(bench.bench.driver.queues[0].takeAll() == [])
+    bench.bench.device.retry()
+    #expect(bench.bench.driver.queues[0].takeAll().count == 1 && bench.status() == 0)
+    #expect(bench.disk.log == ["zero 0..<1", "zero 1..<2"])
   }
 
   @Test func `a read-only disk says so`() {

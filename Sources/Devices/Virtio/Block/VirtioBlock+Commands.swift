@@ -9,7 +9,10 @@ extension VirtioBlock {
   /// The unit of sector numbers, whatever the disk's.
   static let unit = 512
   static let serialLength = 20
+  /// Ranges that one request may discard or zero: what Linux gathers while it trims a file system is mostly fewer.
+  static let segmentLimit = 64
   private static let headerLength = 16
+  private static let segmentLength = 16
 
   private enum RequestType {
     static let read: UInt32 = 0
@@ -36,7 +39,10 @@ extension VirtioBlock {
 
   /// A request that the disk has.
   struct Pending {
-    let request: DiskRequest
+    /// What the disk is asked for now.
+    var request: DiskRequest
+    /// What it is asked for when it has done that: the further segments of a discard or of zeroes.
+    var rest: ArraySlice<DiskRequest>
     let status: GPA
     /// Bytes that the guest has in its buffers if all goes well.
     let dataCount: Int
@@ -72,47 +78,63 @@ extension VirtioBlock {
     let data = writable - 1
     do throws(Refusal) {
       let header = try Header(chain.readable, queue.dma)
-      let operation: DiskRequest.Operation
-      var sectors: Range<UInt64> = 0..<0
+      let work: [Work]
       switch header.type {
       case RequestType.read:
         let buffers = try buffers(chain.writable.slice(from: 0, count: data), true, queue.dma)
-        operation = .read(buffers)
-        sectors = try self.sectors(from: header.sector, bytes: data)
+        work = [(.read(buffers), try sectors(from: header.sector, bytes: data))]
       case RequestType.write:
         let count = chain.readable.byteCount - UInt64(Self.headerLength)
         let ranges = chain.readable.slice(from: UInt64(Self.headerLength), count: count)
-        operation = .write(try buffers(ranges, false, queue.dma), durable: !isCached)
-        sectors = try self.sectors(from: header.sector, bytes: count)
-      case RequestType.flush: operation = .flush
+        let buffers = try buffers(ranges, false, queue.dma)
+        work = [
+          (.write(buffers, durable: !isCached), try sectors(from: header.sector, bytes: count))
+        ]
+      case RequestType.flush: work = [(.flush, 0..<0)]
       case RequestType.identify:
         return identify(chain, queue, status, room: data)
-      case RequestType.discard, RequestType.writeZeroes:
-        let isDiscard = header.type == RequestType.discard
-        guard let limits = isDiscard ? disk.discard : disk.writeZeroes else {
-          throw Refusal(.unsupported)
+      case RequestType.discard:
+        work = try segments(chain.readable, queue.dma, disk.discard, flags: 0) { _ in .discard }
+      case RequestType.writeZeroes:
+        work = try segments(chain.readable, queue.dma, disk.writeZeroes, flags: 1) {
+          .writeZeroes(mayUnmap: $0 & 1 == 1)
         }
-        let segment = try Segment(chain.readable, queue.dma)
-        guard segment.flags & ~(isDiscard ? 0 : 1) == 0 else { throw Refusal(.unsupported) }
-        sectors = try self.sectors(
-          from: segment.sector, bytes: UInt64(segment.count) * UInt64(Self.unit))
-        guard UInt64(sectors.count) <= limits.maximum else { throw Refusal(.inputOutputError) }
-        operation = isDiscard ? .discard : .writeZeroes(mayUnmap: segment.flags & 1 == 1)
       default: throw Refusal(.unsupported)
       }
       let tag = queue.hold(chain)
-      let request = DiskRequest(operation, sectors: sectors, tag: tag)
-      submit(Pending(request: request, status: status, dataCount: Int(data)))
+      let requests = work.map { DiskRequest($0, sectors: $1, tag: tag) }
+      submit(
+        Pending(
+          request: requests[0], rest: requests.dropFirst(), status: status, dataCount: Int(data)))
     } catch {
       finish(queue, status, error.status)
       queue.complete(chain, written: data == 0 ? 1 : 0)
     }
   }
 
+  /// Asks the disk for a request, and for those that follow it as long as it answers them at once.
   private func submit(_ pending: Pending) {
+    var pending = pending
     let tag = pending.request.tag
-    flight.with { $0[tag] = pending }
-    if let answer = disk.submit(pending.request, self) { completed(tag, answer) }
+    while true {
+      flight.with { [pending] in $0[tag] = pending }
+      guard let answer = disk.submit(pending.request, self) else { return }
+      guard let next = next(after: answer, tag) else { return settle(tag, answer) }
+      pending = next
+    }
+  }
+
+  /// What follows the request that was answered; `nil`: nothing, or nothing any more.
+  private func next(after answer: DiskAnswer, _ tag: RequestTag) -> Pending? {
+    guard case .success = answer else { return nil }
+    return flight.with { flight in
+      // After a reset the driver wants no more of it.
+      guard var pending = flight[tag], let request = pending.rest.popFirst(),
+        flight.queues[Int(tag.queue)].buffers(of: tag) != nil
+      else { return nil }
+      pending.request = request
+      return pending
+    }
   }
 
   private func identify(
@@ -164,25 +186,35 @@ extension VirtioBlock {
     }
   }
 
-  /// VIRTIO 1.3 §5.2.6, struct virtio_blk_discard_write_zeroes; one of them.
-  private struct Segment {
-    let sector: UInt64
-    let count: UInt32
-    let flags: UInt32
+  private typealias Work = (DiskRequest.Operation, Range<UInt64>)
 
-    init(_ ranges: [GPARange], _ dma: DMA) throws(Refusal) {
-      guard ranges.byteCount == UInt64(VirtioBlock.headerLength) + 16 else {
-        throw Refusal(.unsupported)
-      }
-      let bytes = try VirtioBlock.copy(ranges, UInt64(VirtioBlock.headerLength), 16, dma)
-      guard let sector = bytes.integer(UInt64.self, littleEndianAt: 0),
-        let count = bytes.integer(UInt32.self, littleEndianAt: 8),
-        let flags = bytes.integer(UInt32.self, littleEndianAt: 12)
-      else { throw Refusal(.inputOutputError) }
-      self.sector = sector
-      self.count = count
-      self.flags = flags
+  /// What a discard or a request for zeroes asks for: VIRTIO 1.3 §5.2.6, struct virtio_blk_discard_write_zeroes, once
+  /// for each segment. A segment that is wrong makes the whole request so, and nothing of it is done.
+  ///
+  /// - Parameter flags: those that have a meaning here.
+  private func segments(
+    _ ranges: [GPARange], _ dma: DMA, _ limits: RangeLimits?, flags: UInt32,
+    _ operation: (UInt32) -> DiskRequest.Operation
+  ) throws(Refusal) -> [Work] {
+    let header = UInt64(Self.headerLength)
+    let (count, rest) = (ranges.byteCount - header)
+      .quotientAndRemainder(dividingBy: UInt64(Self.segmentLength))
+    guard let limits, rest == 0, 1...UInt64(Self.segmentLimit) ~= count else {
+      throw Refusal(.unsupported)
     }
+    let bytes = try Self.copy(ranges, header, Int(count) * Self.segmentLength, dma)
+    var work: [Work] = []
+    for place in stride(from: 0, to: bytes.count, by: Self.segmentLength) {
+      guard let sector = bytes.integer(UInt64.self, littleEndianAt: place),
+        let count = bytes.integer(UInt32.self, littleEndianAt: place + 8),
+        let flagged = bytes.integer(UInt32.self, littleEndianAt: place + 12)
+      else { throw Refusal(.inputOutputError) }
+      guard flagged & ~flags == 0 else { throw Refusal(.unsupported) }
+      let sectors = try sectors(from: sector, bytes: UInt64(count) * UInt64(Self.unit))
+      guard UInt64(sectors.count) <= limits.maximum else { throw Refusal(.inputOutputError) }
+      work.append((operation(flagged), sectors))
+    }
+    return work
   }
 
   private static func copy(
@@ -267,6 +299,13 @@ extension VirtioBlock {
 
 extension VirtioBlock: DiskCompletion {
   package func completed(_ tag: RequestTag, _ answer: DiskAnswer) {
+    guard let next = next(after: answer, tag) else { return settle(tag, answer) }
+    submit(next)
+    disk.commit()
+  }
+
+  /// Ends a request, or has it wait.
+  private func settle(_ tag: RequestTag, _ answer: DiskAnswer) {
     if case .failure(.noSpace) = answer, case .wait(let tell) = whenFull,
       flight.with({ $0.queues[Int(tag.queue)].buffers(of: tag) != nil })
     {

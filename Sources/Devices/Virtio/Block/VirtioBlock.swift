@@ -161,12 +161,12 @@ extension VirtioBlock {
     return fields
   }
 
-  /// The most sectors in one segment, and one segment in a request.
+  /// The most sectors in a segment, and segments in a request.
   private func appendLimits(
     _ limits: RangeLimits?, _ perSector: UInt64, _ fields: inout ConfigurationFields
   ) {
     fields.append(sectors(limits?.maximum ?? 0, perSector))
-    fields.append(limits == nil ? 0 : 1 as UInt32)
+    fields.append(limits == nil ? 0 : UInt32(Self.segmentLimit))
   }
 
   private func sectors(_ count: UInt64, _ perSector: UInt64) -> UInt32 {
