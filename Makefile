@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts clean
+.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts disk-faults clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +46,9 @@ kill-writes: ## Kill Roost while a guest writes, and look for all that was durab
 
 replay-cuts: ## Lose power at every flush of a guest's file system, and look for all that was durable (ARGS=…)
 	@Scripts/replay-cuts.sh $(ARGS)
+
+disk-faults: ## As root: let the host run out of room, or fail, under a guest that writes (ARGS=…)
+	@Scripts/disk-faults.sh $(ARGS)
 
 clean: ## Remove what was built; the cache outside the repository stays
 	@swift package clean

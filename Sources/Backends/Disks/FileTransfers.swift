@@ -2,12 +2,13 @@ import HostOS
 import Memory
 import Synchronization
 
-/// Reads and writes any bytes of a file, also past the page cache.
+/// Reads and writes any bytes of a file, also past the page cache, and makes them durable.
 ///
 /// Direct transfers take whole blocks, between the file and memory that lies on a border. Whatever else is asked for
 /// goes through a buffer of ours, whose first and last block are read before they are written.
 final class FileTransfers: Sendable {
   let file: StorageFile
+  private let syncs: FileSyncs
   /// Held while a block is read, changed in part and written back.
   private let partialWrites = Mutex(())
   // What the file system has said it cannot do, or what makes no sense past the page cache.
@@ -17,6 +18,7 @@ final class FileTransfers: Sendable {
 
   init(_ file: StorageFile) {
     self.file = file
+    syncs = FileSyncs { () throws(HostError) in try file.flush() }
     cannotReadAtOnce = Atomic(file.isDirect)
   }
 
@@ -39,8 +41,12 @@ final class FileTransfers: Sendable {
   }
 
   /// Writes the buffers. A file grows where needed, past the page cache by whole blocks.
-  func write(
-    _ buffers: GuestBuffers, at offset: UInt64, _ transfer: StorageFile.Transfer = []
+  func write(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    try write(buffers, at: offset, [])
+  }
+
+  private func write(
+    _ buffers: GuestBuffers, at offset: UInt64, _ transfer: StorageFile.Transfer
   ) throws(DiskError) {
     guard !file.takesDirectly(buffers.parts, at: offset) else {
       return try attempt { () throws(HostError) in
@@ -65,6 +71,26 @@ final class FileTransfers: Sendable {
       }
     }
   }
+
+  /// Writes the buffers, and returns when they would survive a loss of power.
+  func writeDurably(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    guard file.isDirect else {
+      // A durable write of the host's would take the news of others' losses away from the next sync, as two of them
+      // would from each other.
+      try write(buffers, at: offset)
+      return try flush()
+    }
+    do throws(DiskError) {
+      try write(buffers, at: offset, .durable)
+    } catch {
+      // It may have been the device's cache that failed, and with it what others have written.
+      if case .host = error { syncs.fail(error) }
+      throw error
+    }
+  }
+
+  /// Returns when all that was written before would survive a loss of power. Once it has failed it always fails.
+  func flush() throws(DiskError) { try syncs.run() }
 
   /// Fills the buffers if that needs no waiting; `false`, having promised nothing of them, if it does. Failures are
   /// found again, and told, by whoever may wait.

@@ -47,7 +47,7 @@ package final class HostImageFile: ImageFile {
 
   package func flush() throws(DiskError) {
     if cache == .unsafe { return }
-    do throws(HostError) { try file.flush() } catch { throw DiskError(error) }
+    try transfers.flush()
   }
 
   /// A device has the length it has.

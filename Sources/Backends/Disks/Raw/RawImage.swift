@@ -1,6 +1,5 @@
 package import HostOS
 package import Memory
-import Synchronization
 
 /// A regular file or block device whose bytes are the disk's.
 ///
@@ -12,8 +11,6 @@ package final class RawImage: DiskImage {
   package let cache: CacheMode
   package let clusterSize: Int
 
-  /// Why a flush failed. The host has dropped what it could not write, and would call the next flush a success.
-  private let flushing = Mutex<DiskError?>(nil)
   private let transfers: FileTransfers
 
   package init(_ file: StorageFile, cache: CacheMode = .writeback) throws(HostError) {
@@ -80,26 +77,17 @@ extension RawImage {
 
 extension RawImage {
   package func write(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
-    try write(buffers, at: offset, cache == .writethrough ? .durable : [])
+    if cache == .writethrough { return try writeDurably(buffers, at: offset) }
+    try checkWritable()
+    _ = try range(at: offset, count: buffers.count)
+    try transfers.write(buffers, at: offset)
   }
 
   package func writeDurably(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
-    switch cache {
-    case .writeback:
-      // A durable write of the host's would take the news of others' losses away from the next flush.
-      try write(buffers, at: offset, [])
-      try flush()
-    case .writethrough, .direct: try write(buffers, at: offset, .durable)
-    case .unsafe: try write(buffers, at: offset, [])
-    }
-  }
-
-  private func write(
-    _ buffers: GuestBuffers, at offset: UInt64, _ transfer: StorageFile.Transfer
-  ) throws(DiskError) {
+    if cache == .unsafe { return try write(buffers, at: offset) }
     try checkWritable()
     _ = try range(at: offset, count: buffers.count)
-    try transfers.write(buffers, at: offset, transfer)
+    try transfers.writeDurably(buffers, at: offset)
   }
 
   package func writeAtOnce(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) -> Bool {
@@ -110,15 +98,6 @@ extension RawImage {
 
   package func flush() throws(DiskError) {
     if isReadOnly || cache == .unsafe { return }
-    // One at a time: the host tells of a loss once, and only one of two would hear of it.
-    try flushing.withLock { (lost) throws(DiskError) in
-      if let lost { throw lost }
-      do throws(HostError) {
-        try file.flush()
-      } catch {
-        lost = DiskError(error)
-        throw DiskError(error)
-      }
-    }
+    try transfers.flush()
   }
 }
