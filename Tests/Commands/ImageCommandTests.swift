@@ -3,6 +3,7 @@ import Disks
 import Foundation
 import HostOS
 import Memory
+import Monitor
 import Testing
 
 @testable import roost
@@ -165,6 +166,32 @@ final class ImageCommandTests {
     #expect(try run("compare", path("a.img"), path("c.qcow2")) == 0)
     #expect(try run("compare", path("d.qcow2"), path("e.qcow2")) == 0)
     #expect(try run("convert", path("a.img"), path("x.img"), "--compress") == 64)
+  }
+
+  // As a process of its own: signals are a process's.
+  @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+  func `a copy that is interrupted leaves what was there before`(signal: Int32) throws {
+    let noise = try FileHandle(forReadingFrom: URL(filePath: "/dev/urandom"))
+    try noise.read(upToCount: 96 << 20)?.write(to: URL(filePath: path("a.img")))
+    #expect(try run("create", path("b.qcow2"), "1M") == 0)
+    let before = try Data(contentsOf: URL(filePath: path("b.qcow2")))
+
+    let roost = Process()
+    roost.executableURL = URL(filePath: CommandLine.arguments[0])
+      .deletingLastPathComponent().appending(path: "roost")
+    roost.arguments = [
+      "image", "convert", "--compress", "--force", path("a.img"), path("b.qcow2"),
+    ]
+    roost.standardError = FileHandle.nullDevice
+    try roost.run()
+    // When the new file is there it will be at it for a second.
+    while try files.count < 3, roost.isRunning { usleep(1000) }
+    #expect(kill(roost.processIdentifier, signal) == 0)
+    roost.waitUntilExit()
+    #expect(roost.terminationReason == .exit)
+    #expect(roost.terminationStatus == Int32(Ending(.stopped).code))
+    #expect(try files == ["a.img", "b.qcow2"])
+    #expect(try Data(contentsOf: URL(filePath: path("b.qcow2"))) == before)
   }
 
   @Test func `a check says what is wrong by its exit code`() throws {

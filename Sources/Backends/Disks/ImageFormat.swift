@@ -38,18 +38,21 @@ extension ImageFormat {
   /// The format of an image that will be written is never guessed. A guest decides what its disk's bytes look like; a
   /// raw disk taken for a qcow2 image would name a backing file of the guest's choice, and be read from there.
   ///
-  /// - Parameter said: the format the user named.
+  /// - Parameters:
+  ///   - said: the format the user named.
+  ///   - option: what the user writes before a format's name, for the sentence of a refusal.
   /// - Returns: the format; where it was not `said`, no backing file may be followed on the image's word.
   package static func choose(
-    said: ImageFormat?, appearance: Appearance, writable: Bool, path: String
+    said: ImageFormat?, appearance: Appearance, writable: Bool, path: String,
+    option: String = ImageOpener.formatOption
   ) throws(ImageError) -> ImageFormat {
     if let said { return said }
     let advice =
       switch appearance {
-      case .qcow2: "it looks like qcow2, and if it is, say format=qcow2"
+      case .qcow2: "it looks like qcow2, and if it is, say \(option)qcow2"
       case .foreign(let name): "it looks like \(name), which Roost does not read"
       case .packed(let tool): "it looks like something packed with \(tool)"
-      case .none: "if its bytes are those of the disk, say format=raw"
+      case .none: "if its bytes are those of the disk, say \(option)raw"
       }
     if writable {
       throw .refused(
@@ -60,7 +63,7 @@ extension ImageFormat {
     case .none: return .raw
     case .foreign, .packed:
       throw .refused(
-        "\"\(path)\" cannot be opened: \(advice). If it is a raw disk, say format=raw.")
+        "\"\(path)\" cannot be opened: \(advice). If it is a raw disk, say \(option)raw.")
     }
   }
 }

@@ -4,6 +4,8 @@ package import HostOS
 package struct ImageOpener: Sendable {
   /// What the user said it is. Without it the content decides, for an image that is only read.
   package var format: ImageFormat?
+  /// What the user writes before a format's name to say it; for the sentence of a refusal.
+  package var formatOption = ImageOpener.formatOption
   package var isWritable: Bool
   package var cache: CacheMode
   package var sharing: ImageLock.Sharing
@@ -11,6 +13,9 @@ package struct ImageOpener: Sendable {
   package var snapshot: String?
   /// Without, an image can be examined and changed as a whole, but not read where it stores nothing.
   package var opensBacking = true
+
+  /// The option of most commands that takes a format.
+  package static let formatOption = "--image-format "
 
   package init(
     format: ImageFormat? = nil, writable: Bool = false, cache: CacheMode = .writeback,
@@ -64,7 +69,7 @@ package struct ImageOpener: Sendable {
     if let format { return format }
     return try ImageFormat.choose(
       said: nil, appearance: ImageFormat.appearance(of: file), writable: isWritable,
-      path: file.path)
+      path: file.path, option: formatOption)
   }
 
   private func image(
@@ -93,12 +98,14 @@ package struct ImageOpener: Sendable {
       guard above.format != nil else {
         throw .refused(
           "Its content alone says that it is a qcow2 image, and that it lies on \"\(reference.name)\": if it does, "
-            + "say that the format is qcow2.")
+            + "say \(above.formatOption)qcow2.")
       }
       let (file, below) = try chain.open(
         reference.name, sharing: above.sharing, direct: above.cache == .direct)
-      let opener = ImageOpener(
+      var opener = ImageOpener(
         format: try ImageFormat(reference), cache: above.cache, sharing: above.sharing)
+      // It is the image above that says it.
+      opener.formatOption = "\"roost image rebase --unsafe\" --backing-format "
       let format = try opener.chooseFormat(of: file)
       do throws(ImageError) {
         return try opener.image(in: file, format, below, depth: reference.depth)

@@ -65,6 +65,22 @@ struct ImageFormatTests {
     #expect(throws: ImageError.self) { try choose(.foreign("VHDX")) }
     #expect(throws: ImageError.self) { try choose(.packed("xz")) }
   }
+
+  @Test func `who is refused hears of the option that says a format`() {
+    for (appearance, writable) in [(.qcow2, true), (.none, true), (.foreign("VHDX"), false)]
+      as [(ImageFormat.Appearance, Bool)]
+    {
+      let refusal = #expect(throws: ImageError.self) {
+        try ImageFormat.choose(
+          said: nil, appearance: appearance, writable: writable, path: "disk",
+          option: "--their-format ")
+      }
+      #expect(
+        refusal?.description.contains(
+          "say --their-format \(appearance == .qcow2 ? "qcow2" : "raw")")
+          == true)
+    }
+  }
 }
 
 struct BackingChainTests {

@@ -62,10 +62,10 @@ struct ImageOpenerTests {
     #expect(try ImageOpener().open(path("alone")).size == 1 << 20)
     #expect(refusal(ImageOpener(writable: true), "alone").contains("is not guessed"))
     try make("above", over: "alone", format: "qcow2")
-    #expect(refusal(ImageOpener(), "above").contains("say that the format is qcow2"))
+    #expect(refusal(ImageOpener(), "above").contains("say --image-format qcow2"))
     // The same for an image that another names without a word of its format.
     try make("top", over: "above")
-    #expect(refusal(ImageOpener(format: .qcow2), "top").contains("say that the format is qcow2"))
+    #expect(refusal(ImageOpener(format: .qcow2), "top").contains("--backing-format qcow2"))
     try make("fine", over: "alone")
     #expect(refusal(ImageOpener(format: .qcow2), "fine") == "")
     try make("odd", over: "alone", format: "vmdk")
@@ -81,6 +81,17 @@ struct ImageOpenerTests {
     var opener = ImageOpener(format: .qcow2)
     opener.opensBacking = false
     #expect(refusal(opener, "c") == "")
+  }
+
+  @Test func `a chain of qcow2 images is as long as any`() throws {
+    try make("0")
+    for number in 1...BackingChain.limit {
+      try make("\(number)", over: "\(number - 1)", format: "qcow2")
+    }
+    try fill(ImageOpener(format: .qcow2, writable: true).open(path("0")), 7, at: 0)
+    let last = BackingChain.limit - 1
+    #expect(try byte(ImageOpener(format: .qcow2).open(path("\(last)")), at: 0) == 7)
+    #expect(refusal(ImageOpener(format: .qcow2), "\(last + 1)").contains("more than 64 images"))
   }
 
   @Test func `an image that is written has one user`() throws {

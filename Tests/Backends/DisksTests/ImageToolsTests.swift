@@ -74,6 +74,12 @@ struct ImageToolsTests {
     #expect(try copy.run(from: source, to: old) { _ in true })
     let expected = try contents(source) + [UInt8](repeating: 0, count: 1 << 20)
     #expect(try contents(old) == expected)
+
+    try old.write(noise.buffers, at: 0)
+    copy.clearsRest = false
+    #expect(try copy.run(from: source, to: old) { _ in true })
+    let kept = try contents(source) + [UInt8](repeating: 0xee, count: 1 << 20)
+    #expect(try contents(old) == kept)
   }
 
   @Test func `a copy that is told to end does, and one that fails says why`() throws {

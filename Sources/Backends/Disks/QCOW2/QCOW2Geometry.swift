@@ -60,8 +60,6 @@ enum QCOW2Limits {
   static let snapshots = 65_536
   /// Bytes of a snapshot table.
   static let snapshotTable: UInt64 = 16 << 20
-  /// Images in one chain.
-  static let chain = 32
   /// Bytes of metadata that are cached: of an image that is written, and of one that is only read.
   static let cache = (writable: 16 << 20, readOnly: 4 << 20)
   /// Host offsets are below this (qcow2 "Cluster mapping").

@@ -45,8 +45,8 @@ extension QCOW2Image {
       throw .refused(
         "The image is marked as corrupt: repair it with a check, or open it to read only.")
     }
-    guard depth < QCOW2Limits.chain else {
-      throw .refused("The chain of backing files is longer than \(QCOW2Limits.chain) images.")
+    guard depth < BackingChain.limit else {
+      throw .refused("The chain of backing files is longer than \(BackingChain.limit) images.")
     }
     var backing: (any DiskImage)?
     if let name = header.backingName, let resolver {

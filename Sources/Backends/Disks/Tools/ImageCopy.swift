@@ -5,6 +5,8 @@ import Memory
 package struct ImageCopy: Sendable {
   /// Whether the target reads as zeroes before the copy, as a new image does.
   package var isTargetZero = true
+  /// Whether what a longer target has behind the source's end becomes zeroes.
+  package var clearsRest = true
   /// Bytes of zeroes, within what is stored, that are worth a hole; 0: what is stored is written as it is.
   package var hole = 4096
 
@@ -16,7 +18,7 @@ package struct ImageCopy: Sendable {
     package let total: UInt64
   }
 
-  /// Copies all of `source`, makes the rest of a longer target zeroes, and flushes.
+  /// Copies all of `source`, and flushes.
   ///
   /// - Parameter goesOn: hears of progress after each piece; `false` ends the copy.
   /// - Returns: whether it came to its end.
@@ -34,7 +36,7 @@ package struct ImageCopy: Sendable {
         offset = try copyPiece(at: offset, from: source, to: target, through: buffer)
         guard goesOn(Progress(done: offset, total: source.size)) else { return false }
       }
-      try clear(source.size..<target.size, in: target)
+      if clearsRest { try clear(source.size..<target.size, in: target) }
       try target.flush()
       return true
     } catch {

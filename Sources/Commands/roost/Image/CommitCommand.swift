@@ -44,7 +44,8 @@ struct CommitCommand: ParsableCommand {
       let reference = BackingReference(name: name, format: info.backingFormat, depth: 1)
       let said = if let backingFormat { backingFormat } else { try ImageFormat(reference) }
       let path = try ImageOpener.path(of: name, namedBy: image.file)
-      let opener = ImageOpener(format: said, writable: true)
+      var opener = ImageOpener(format: said, writable: true)
+      opener.formatOption = "--backing-format "
       let (file, format) = try opener.openFile(path)
       guard format == .raw, try size(of: file) < top.size else {
         return try opener.open(file, as: format)

@@ -32,9 +32,13 @@ struct CompareCommand: ParsableCommand {
 
   func run() throws {
     try Complaint.orEnd {
-      let images = try [(first, firstFormat), (second, secondFormat)].map { path, format in
+      let images = try [
+        (first, firstFormat, "--first-format "), (second, secondFormat, "--second-format "),
+      ].map { path, format, option in
         try Complaint.about(path) { () throws(ImageError) in
-          try ImageOpener(format: ImageFormat.said(format, path)).open(path)
+          var opener = ImageOpener(format: ImageFormat.said(format, path))
+          opener.formatOption = option
+          return try opener.open(path)
         }
       }
       try Interruption.watched {

@@ -10,7 +10,7 @@ struct ConvertCommand: ParsableCommand {
     abstract: "Copies a disk into a new image, whole and without what lies beneath it.",
     discussion: """
       What is zero takes no storage in the copy. With --backing the copy stores what differs from the backing file. \
-      The target appears under its name when it is whole.
+      The target appears under its name when it is whole; a device, if it is large enough, is written where it is.
       """)
 
   @Argument(help: "The image to read.") var source: String
@@ -38,26 +38,33 @@ struct ConvertCommand: ParsableCommand {
           "--compress", "A raw image cannot be compressed: use --format qcow2.")
       }
       let image = try Complaint.about(source) { () throws(ImageError) in
-        try ImageOpener(format: ImageFormat.said(sourceFormat, source), snapshot: snapshot)
-          .open(source)
+        var opener = ImageOpener(
+          format: ImageFormat.said(sourceFormat, source), snapshot: snapshot)
+        opener.formatOption = "--source-format "
+        return try opener.open(source)
       }
       try Interruption.watched {
-        try options.make(target, size: image.size) { made in
-          try copy(image, to: made, "Converted")
+        try options.make(target, size: image.size) { made, isZero in
+          try copy(image, to: made, isZero: isZero)
         }
       }
     }
   }
 
-  private func copy(_ image: any DiskImage, to made: any DiskImage, _ verb: String) throws -> Bool {
+  private func copy(
+    _ image: any DiskImage, to made: any DiskImage, isZero: Bool
+  ) throws -> Bool {
     var copy = ImageCopy()
+    copy.isTargetZero = isZero
+    // A device may be longer than the disk: what lies behind is nobody's.
+    copy.clearsRest = isZero
     var target = made
     if compress, let made = made as? QCOW2Image { target = CompressedWrites(to: made) }
     if options.backing != nil {
       target = DifferingWrites(to: target)
       copy.isTargetZero = false
     }
-    return try copy.run(from: image, to: target, named: source, verb)
+    return try copy.run(from: image, to: target, named: source, "Converted")
   }
 }
 

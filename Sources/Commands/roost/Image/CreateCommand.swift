@@ -17,7 +17,7 @@ struct CreateCommand: ParsableCommand {
 
   func run() throws {
     try Complaint.orEnd {
-      _ = try options.make(file, size: size?.bytes) { _ in true }
+      _ = try options.make(file, size: size?.bytes, fill: nil)
     }
   }
 }

@@ -14,7 +14,7 @@ struct NewImageOptions: ParsableArguments {
       "What to make: raw or qcow2. (default: as the file's name ends)", valueName: "format"))
   var format: ImageFormat?
 
-  @Flag(help: "Replaces a file of the same name.")
+  @Flag(help: "Replaces a file of the same name, or what is on a device.")
   var force = false
 
   @Option(
@@ -58,22 +58,32 @@ struct NewImageOptions: ParsableArguments {
   /// Makes an image of `size` bytes, or as large as its backing file, and has `fill` write to it. It is put into
   /// place if that goes well.
   ///
-  /// - Parameter fill: answers whether it came to its end.
-  func make(_ path: String, size: UInt64?, fill: (any DiskImage) throws -> Bool) throws -> Bool {
+  /// - Parameter fill: hears whether the image reads as zeroes, and answers whether it came to its end. Without it
+  ///   the image stays empty.
+  func make(
+    _ path: String, size: UInt64?, fill: ((_ image: any DiskImage, _ isZero: Bool) throws -> Bool)?
+  ) throws -> Bool {
     let format = try format(for: path)
     if format == .raw { try refuseForRaw() }
     let size = try size ?? backingSize(path)
     try DiskSize(bytes: size).check()
     let new = try NewImage(path, replacing: force)
+    guard !new.isDevice || format != .raw || fill != nil else {
+      throw ConfigurationError(
+        path, "This is a device, and a raw disk as it is: there is nothing to make.")
+    }
     let image =
       switch format {
       case .raw: try new.makeRaw(size: size)
       case .qcow2: try new.makeQCOW2(qcow2(path, size: size))
       }
-    guard try fill(image) else { return false }
+    var isWhole = false
+    defer { if !isWhole { new.spoil() } }
+    if let fill, try !fill(image, format != .raw || !new.isDevice) { return false }
     try Complaint.about(path) { () throws(ImageError) in
       do throws(DiskError) { try image.flush() } catch { throw .disk(error) }
     }
+    isWhole = true
     try new.putIntoPlace()
     return true
   }
