@@ -66,13 +66,13 @@ class FailingDevice:
 class Guest:
     """A run of the guest, and what it said."""
 
-    def __init__(self, options, disk, form, cache, name):
+    def __init__(self, options, disk, form, cache, full, name):
         self.text = bytearray()
         self.roost = subprocess.Popen(
             [options.roost, "run", "--kernel", options.kernel, "--initrd", options.initrd, "--memory", "128M",
              "--cmdline",
              f"console=ttyS0 quiet cryptomgr.notests no_timer_check roost.test=faults roost.name={name}", "--disk",
-             f"path={disk},format={form},cache={cache}"],
+             f"path={disk},format={form},cache={cache},full={full}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.listener = threading.Thread(target=self.listen)
         self.listener.start()
@@ -100,8 +100,9 @@ class Guest:
 
 
 class Case:
-    def __init__(self, options, place, form, cache, recovers):
+    def __init__(self, options, place, form, cache, recovers, full="report"):
         self.options, self.place, self.form, self.cache, self.recovers = options, place, form, cache, recovers
+        self.full = full
 
     def make(self, disk):
         roost = [self.options.roost, "image"]
@@ -141,17 +142,23 @@ class Case:
                 place.close()
 
     def run(self, place, folder):
-        guest = Guest(self.options, place.disk, self.form, self.cache, "first")
-        failed = guest.wait(lambda: len(guest.heard(b"failed")) >= 3, 120)
+        guest = Guest(self.options, place.disk, self.form, self.cache, self.full, "first")
+        if self.full == "wait":
+            failed = guest.wait(lambda: b"the host has no room" in guest.text, 120)
+            time.sleep(3)
+        else:
+            failed = guest.wait(lambda: len(guest.heard(b"failed")) >= 3, 120)
         durable = len(guest.heard(b"durable"))
         place.mend()
         code = guest.end()
         text = bytes(guest.text).decode(errors="replace")
         if not failed or code != 0:
             return f"Roost ended with {code}, and the guest heard of {len(guest.heard(b'failed'))} failures: {text[-1500:]}"
+        if self.full == "wait" and guest.heard(b"failed"):
+            return f"the guest heard of {len(guest.heard(b'failed'))} failures"
         reasons = {match[3].decode().split(": ")[-1] for match in SAID.finditer(bytes(guest.text)) if match[2] == b"failed"}
         count = len(guest.heard(b"durable"))
-        print(f"  {durable} pieces, then {len(guest.heard(b'failed'))} failures ({', '.join(sorted(reasons))}), "
+        print(f"  {durable} pieces, then {len(guest.heard(b'failed'))} failures {', '.join(sorted(reasons))}, "
               f"then {count - durable} pieces" + (", given up" if guest.heard(b"given up") else ""), flush=True)
         if self.recovers != ("all durable" in text):
             return "it should have gone on when there was room" if self.recovers else \
@@ -163,7 +170,7 @@ class Case:
         if note := self.wrong(place.disk, folder, [("first", count)]):
             return note
         # And it is a disk like any other again.
-        again = Guest(self.options, place.disk, self.form, self.cache, "second")
+        again = Guest(self.options, place.disk, self.form, self.cache, self.full, "second")
         if again.end() != 0 or b"all durable" not in again.text or again.heard(b"failed"):
             return f"the disk is not what it was: {bytes(again.text[-1500:]).decode(errors='replace')}"
         return self.wrong(place.disk, folder, [("first", count), ("second", len(again.heard(b"durable")))])
@@ -183,6 +190,9 @@ def main():
         "no room, raw, writethrough": Case(options, SmallFileSystem, "raw", "writethrough", recovers=True),
         "no room, qcow2, writeback": Case(options, SmallFileSystem, "qcow2", "writeback", recovers=True),
         "no room, qcow2, direct": Case(options, SmallFileSystem, "qcow2", "direct", recovers=True),
+        # The guest hears of nothing, and waits.
+        "no room, raw, waiting": Case(options, SmallFileSystem, "raw", "writeback", recovers=True, full="wait"),
+        "no room, qcow2, waiting": Case(options, SmallFileSystem, "qcow2", "writeback", recovers=True, full="wait"),
         # What a sync did not bring to storage is lost: no later one may claim that it is there.
         "failure, raw, writeback": Case(options, FailingDevice, "raw", "writeback", recovers=False),
         "failure, raw, writethrough": Case(options, FailingDevice, "raw", "writethrough", recovers=False),

@@ -11,10 +11,11 @@ struct DeviceRequestTests {
 
   @Test func `a disk has all that was asked for`() throws {
     let disk = try DiskRequest(
-      parsing: "path=a,,b.qcow2,overlay=memory,cache=direct,serial=A1,queues=4,bus=mmio")
+      parsing: "path=a,,b.qcow2,overlay=memory,cache=direct,full=wait,serial=A1,queues=4,bus=mmio")
     #expect(disk.path == "a,b.qcow2")
     #expect(disk.overlay == .memory)
     #expect(disk.cache == .direct)
+    #expect(disk.full == .wait)
     #expect(disk.serial == "A1")
     #expect(disk.queues == 4)
     #expect(disk.bus == .mmio)
@@ -24,7 +25,7 @@ struct DeviceRequestTests {
   @Test(arguments: [
     "", "path=", "path=a.raw,path=b.raw", "path=a.raw,readonly=yes", "path=a.raw,colour=red",
     "path=a.raw,queues=0", "path=a.raw,queues=65", "path=a.raw,overlay=memory,readonly=on",
-    "path=a.raw,", "a.raw", "path=a.raw,serial=123456789012345678901",
+    "path=a.raw,", "a.raw", "path=a.raw,full=stop", "path=a.raw,serial=123456789012345678901",
   ])
   func `a disk that cannot be is refused`(text: String) {
     #expect(throws: ConfigurationError.self) { try DiskRequest(parsing: text) }

@@ -16,6 +16,7 @@ struct EndedMachineTests {
     defer { try? FileManager.default.removeItem(atPath: path) }
     var disk = try DiskRequest(parsing: "path=\(path),format=raw")
     disk.bus = bus
+    disk.full = bus == .mmio ? .wait : .report
     let devices = [DeviceRequest.disk(disk)]
     let loop = try EventLoop(name: "devices")
     defer { loop.stop() }

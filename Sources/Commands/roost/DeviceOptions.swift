@@ -6,7 +6,7 @@ struct DeviceOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A disk: path=FILE[,format=raw|qcow2][,readonly=on][,overlay=memory]"
-        + "[,cache=writeback|writethrough|direct|unsafe][,serial=TEXT][,queues=N][,bus=pci|mmio]. "
+        + "[,cache=writeback|writethrough|direct|unsafe][,full=report|wait][,serial=TEXT][,queues=N][,bus=pci|mmio]. "
         + "The format is what format= says, or the end of the file's name.", valueName: "disk"))
   var disk: [String] = []
 

@@ -13,13 +13,21 @@ extension DiskRequest {
       throw ConfigurationError("--disk path=\(path)", error.description)
     }
     let disk = QueuedDisk(image, isReadOnly: isReadOnly, pool: host.pool)
-    let (serial, queues) = (serial ?? name, queues)
+    let (serial, queues, waits) = (serial ?? name, queues, full == .wait)
     return OpenedDevice(
       name: name, bus: bus,
       obstacleToSaving: overlay == nil
         ? nil : "what was written to the disk \(path) is in memory alone (overlay=memory)",
       make: { board in
-        VirtioBlock(disk: disk, serial: serial, queues: queues, loop: board.loop)
+        guard waits else {
+          return VirtioBlock(disk: disk, serial: serial, queues: queues, loop: board.loop)
+        }
+        let room = RoomWatch(name, board)
+        let block = VirtioBlock(
+          disk: disk, serial: serial, queues: queues, whenFull: .wait { room.hostIsFull() },
+          loop: board.loop)
+        room.watch(block)
+        return block
       },
       // A qcow2 image writes its tables with it, and is closed then.
       close: { if !image.isReadOnly { try image.flush() } })

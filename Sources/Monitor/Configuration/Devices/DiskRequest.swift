@@ -8,6 +8,13 @@ package struct DiskRequest: Sendable, Codable, Equatable {
   package enum Cache: String, Sendable, Codable, CaseIterable {
     case writeback, writethrough, direct, unsafe
   }
+  /// What becomes of a request that finds the host's storage full.
+  package enum Full: String, Sendable, Codable, CaseIterable {
+    /// The guest hears of an I/O error.
+    case report
+    /// It waits until there is room, and the guest with it.
+    case wait
+  }
 
   package var path: String
   package var format: Format
@@ -15,14 +22,18 @@ package struct DiskRequest: Sendable, Codable, Equatable {
   /// Where the guest's writes go instead of the file.
   package var overlay: Overlay?
   package var cache: Cache
+  /// `nil`, as in machines that were saved before there was a choice: `report`.
+  package var full: Full?
   /// What the guest reads as the disk's serial number.
   package var serial: String?
   package var queues: Int
   package var bus: DeviceBus
 
-  private static let keys = "path=, format=, readonly=, overlay=, cache=, serial=, queues= and bus="
+  private static let keys =
+    "path=, format=, readonly=, overlay=, cache=, full=, serial=, queues= and bus="
 
-  /// Reads `path=FILE[,format=raw|qcow2][,readonly=on][,overlay=memory][,cache=…][,serial=TEXT][,queues=N][,bus=…]`.
+  /// Reads `path=FILE[,format=raw|qcow2][,readonly=on][,overlay=memory][,cache=…][,full=…][,serial=TEXT][,queues=N]
+  /// [,bus=…]`.
   ///
   /// The format is what `format=` says, or what the file's name ends in. The content is never asked: a guest that can
   /// write to a raw disk could make it look like another format.
@@ -32,6 +43,7 @@ package struct DiskRequest: Sendable, Codable, Equatable {
     let isReadOnly = try values.takeSwitch("readonly") ?? false
     overlay = try values.takeCase("overlay", Overlay.self)
     cache = try values.takeCase("cache", Cache.self) ?? .writeback
+    full = try values.takeCase("full", Full.self)
     queues = try values.takeNumber("queues", 1...64) ?? 1
     bus = try values.takeCase("bus", DeviceBus.self) ?? .pci
     serial = try values.take("serial")
