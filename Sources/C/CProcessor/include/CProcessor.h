@@ -71,6 +71,17 @@ struct x86_cpu {
   struct x86_jump_entry *_Nonnull jumps;
   /// What a jump entry's key must be: for pages of this address space, and for global ones.
   uint64_t code_key, code_key_global;
+  /// The same for pages of which the code segment holds a part only; zero until one is looked up.
+  uint64_t code_key_bounded;
+  /// Outside 64-bit mode: the first offset in the code segment, and how many from there on, that lie in pages of
+  /// which the segment holds all.
+  uint64_t code_whole_first, code_whole_count;
+  /// Where the bytes of a segment end that may be read, and written, without more checks: offsets, zero where
+  /// every access is to be checked. Index 0 stands for no segment; the others are those of `segment_base`, plus
+  /// two, so that a slot names both.
+  uint64_t segment_read_end[8], segment_write_end[8];
+  /// What these ends were computed for: see Segments+Bounds.swift.
+  uint32_t segment_rules;
 
   /// Valid whenever threaded code is not running; while it runs, an op knows its own address.
   uint64_t rip;
@@ -90,6 +101,8 @@ struct x86_cpu {
   uint64_t address_mask;      // of linear addresses: 64-bit mode all ones, else 32 bits
   uint64_t stack_mask;        // of the stack pointer: by SS.B outside 64-bit mode
   uint64_t segment_limit[6];
+  /// The bases of ES, CS, SS and DS as they were loaded; 64-bit mode has zeros in `segment_base`.
+  uint64_t segment_kept_base[4];
   uint32_t segment_attributes[6];
   uint16_t segment_selector[6];
   uint16_t ldtr_selector, tr_selector;
@@ -116,6 +129,12 @@ struct x86_cpu {
 
   /// The Swift object that owns all this.
   void *_Nonnull owner;
+};
+
+enum {
+  /// From the slot of a segment's base to the end of what may be read and written of it.
+  X86_SEGMENT_READ_END = offsetof(struct x86_cpu, segment_read_end) - offsetof(struct x86_cpu, zero),
+  X86_SEGMENT_WRITE_END = offsetof(struct x86_cpu, segment_write_end) - offsetof(struct x86_cpu, zero),
 };
 
 static inline uint32_t x86_attention(const struct x86_cpu *_Nonnull cpu) {

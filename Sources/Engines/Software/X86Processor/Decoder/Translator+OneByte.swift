@@ -69,9 +69,10 @@ extension Translator {
         displacement: Int32(i.secondImmediate), detail: UInt8(i.operandLog2))
       return .ends
     case 0x9b: return x87()
-    case 0x9c: emit(Stack.pushFlags, detail: UInt8(i.stackOperandLog2))
+    case 0x9c:
+      emit(Stack.pushFlags, detail: UInt8(i.stackOperandLog2), flags: operandIsOnStack)
     case 0x9d:
-      emit(Stack.popFlags, detail: UInt8(i.stackOperandLog2))
+      emit(Stack.popFlags, detail: UInt8(i.stackOperandLog2), flags: operandIsOnStack)
       return .ends
     case 0x9e: emit(SystemInstructions.storeAHIntoFlags)
     case 0x9f: emit(SystemInstructions.loadAHFromFlags)
@@ -102,9 +103,10 @@ extension Translator {
       }
     case 0xc8:
       emit(
-        Stack.enter, immediate: i.immediate, detail: UInt8(i.stackOperandLog2),
-        flags: UInt8(i.secondImmediate & 31))
-    case 0xc9: emit(Stack.leave, detail: UInt8(i.stackOperandLog2))
+        Stack.enter, immediate: i.immediate, scale: UInt8(i.secondImmediate & 31),
+        detail: UInt8(i.stackOperandLog2), flags: operandIsOnStack)
+    case 0xc9:
+      emit(Stack.leave, detail: UInt8(i.stackOperandLog2), flags: operandIsOnStack)
     case 0xca, 0xcb:
       emit(
         SystemInstructions.farReturn, immediate: opcode == 0xca ? i.immediate : 0,
@@ -271,7 +273,7 @@ extension Translator {
       let log2 = i.mode == .bits64 ? 3 : i.operandLog2
       let target = rmSource(log2)
       if log2 == 3 {
-        emit(callIndirect, s: target)
+        emit(callIndirect, s: target, flags: operandIsOnStack)
       } else {
         emit(callSegmented, s: target, detail: UInt8(log2))
       }
@@ -406,25 +408,27 @@ extension Translator {
 
   mutating func pushSlot(_ slot: UInt8) {
     if i.mode == .bits64, i.stackOperandLog2 == 3 {
-      emit(Stack.push64, s: slot)
+      emit(Stack.push64, s: slot, flags: operandIsOnStack)
     } else {
-      emit(Stack.pushSlot, s: slot, detail: UInt8(i.stackOperandLog2))
+      emit(Stack.pushSlot, s: slot, detail: UInt8(i.stackOperandLog2), flags: operandIsOnStack)
     }
   }
 
   mutating func popSlot(_ slot: UInt8) {
     if i.mode == .bits64, i.stackOperandLog2 == 3 {
-      emit(Stack.pop64, d: slot)
+      emit(Stack.pop64, d: slot, flags: operandIsOnStack)
     } else {
-      emit(Stack.popSlot, d: slot, detail: UInt8(i.stackOperandLog2))
+      emit(Stack.popSlot, d: slot, detail: UInt8(i.stackOperandLog2), flags: operandIsOnStack)
     }
   }
 
   private mutating func pushConstant(_ value: UInt64) {
     if i.mode == .bits64, i.stackOperandLog2 == 3 {
-      emit(Stack.pushConstant64, immediate: value)
+      emit(Stack.pushConstant64, immediate: value, flags: operandIsOnStack)
     } else {
-      emit(Stack.pushConstant, immediate: value, detail: UInt8(i.stackOperandLog2))
+      emit(
+        Stack.pushConstant, immediate: value, detail: UInt8(i.stackOperandLog2),
+        flags: operandIsOnStack)
     }
   }
 
@@ -436,16 +440,16 @@ extension Translator {
       popSlot(Slot.register(i.rm))
       return .sequential
     }
-    emit(Stack.peekSlot, d: Slot.temporary, detail: UInt8(log2))
+    emit(Stack.peekSlot, d: Slot.temporary, detail: UInt8(log2), flags: operandIsOnStack)
     emit(
       Stores.plain[log2], s: Slot.temporary, displacedBy: i.base == 4 ? Int32(1 << log2) : 0)
-    emit(Stack.release, detail: UInt8(log2))
+    emit(Stack.release, detail: UInt8(log2), flags: operandIsOnStack)
     return .sequential
   }
 
   mutating func pushSegment(_ segment: UInt8) -> Flow {
     guard i.mode != .bits64 || segment > 3 else { return undefined() }
-    emit(Stack.pushSegment, s: segment, detail: UInt8(i.stackOperandLog2))
+    emit(Stack.pushSegment, s: segment, detail: UInt8(i.stackOperandLog2), flags: operandIsOnStack)
     return .sequential
   }
 
@@ -473,6 +477,7 @@ extension Translator {
   /// Whether the target lies in the page. A 16-bit jump in 32-bit code cuts the offset, wherever it leads.
   private var isTargetInPage: Bool {
     jumpTarget < 4096 && (i.mode != .bits32 || i.operandLog2 == 2)
+      && codeBound.map { $0.first <= jumpTarget && jumpTarget <= $0.last } ?? true
   }
 
   mutating func conditionalJump(_ condition: UInt8) -> Flow {
@@ -502,7 +507,8 @@ extension Translator {
 
   private mutating func nearCall() -> Flow {
     if i.mode == .bits64 {
-      emit(isTargetInPage ? call : callAway, immediate: jumpTarget)
+      emit(
+        isTargetInPage ? call : callAway, immediate: jumpTarget, flags: operandIsOnStack)
     } else {
       emit(callSegmented, immediate: jumpTarget, detail: UInt8(i.operandLog2), flags: 1)
     }
@@ -511,7 +517,7 @@ extension Translator {
 
   private mutating func nearReturn(releasing count: UInt64) -> Flow {
     if i.mode == .bits64 {
-      emit(returnNear, immediate: count)
+      emit(returnNear, immediate: count, flags: operandIsOnStack)
     } else {
       emit(returnNearSegmented, immediate: count, detail: UInt8(i.operandLog2))
     }
@@ -519,7 +525,13 @@ extension Translator {
   }
 
   private mutating func interrupt(_ vector: UInt64) -> Flow {
-    emit(SystemInstructions.interrupt, immediate: vector, detail: vector == 3 ? 2 : 0)
+    let kind: Core.InterruptInstruction =
+      switch i.opcode {
+      case 0xcc: .breakpoint
+      case 0xf1: .debug
+      default: .numbered
+      }
+    emit(SystemInstructions.interrupt, immediate: vector, detail: kind.rawValue)
     return .ends
   }
 

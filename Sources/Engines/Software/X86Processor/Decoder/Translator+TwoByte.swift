@@ -282,7 +282,9 @@ extension Translator {
     case 0x22:
       emit(SystemInstructions.moveToControl, s: register, detail: i.reg)
       return .ends
-    default: emit(SystemInstructions.moveToDebug, s: register, detail: i.reg)
+    default:
+      emit(SystemInstructions.moveToDebug, s: register, detail: i.reg)
+      return .ends
     }
     return .sequential
   }

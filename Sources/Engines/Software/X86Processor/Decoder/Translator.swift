@@ -55,6 +55,9 @@ struct Translator {
   /// Whether vector and x87 instructions raise what CR0 and CR4 ask for instead of working.
   var vectorDisabled = false
 
+  /// What of the page may be executed, if the code segment does not hold all of it.
+  var codeBound: CodeBound?
+
   /// What the model announces; an instruction that it does not is undefined.
   var features = X86.Features.x86_64v2
 
@@ -87,6 +90,9 @@ struct Translator {
   ) {
     let defaultSegment: UInt8 = i.base.map { $0 == 4 || $0 == 5 } ?? false ? 2 : 3
     let segment = i.segmentOverride ?? defaultSegment
+    // In 64-bit mode overrides other than FS and GS count for nothing: SDM Vol. 1 §3.4.2.1.
+    let isOnStack =
+      i.mode == .bits64 ? defaultSegment == 2 && segment < 4 : segment == 2
     let isFlat = i.mode == .bits64 && i.addressSize == 2
     let handler =
       isFlat ? (segment < 4 ? handlers.flat : handlers.based) : handlers.segmented
@@ -101,7 +107,7 @@ struct Translator {
       index: i.index.map(Slot.register) ?? Slot.zero, scale: i.scale,
       segment: i.mode == .bits64 && segment < 4
         ? Slot.zero : Slot.segmentBase + segment * 8,
-      detail: detail, flags: i.addressSize)
+      detail: detail, flags: i.addressSize | (isOnStack ? operandIsOnStack : 0))
   }
 
   /// Takes back the steps from a number on.

@@ -28,14 +28,35 @@ struct Descriptor {
   var isWritableData: Bool { isCodeOrData && !isCode && type & 2 != 0 }
   var privilege: UInt32 { high >> 13 & 3 }
   var isPresent: Bool { high & 0x8000 != 0 }
+  /// A system descriptor's type; `nil` for code and data.
+  var systemType: SystemType? { isCodeOrData ? nil : SystemType(rawValue: type) }
+  var bounds: SegmentBounds { SegmentBounds(limit: limit, attributes: attributes, isTyped: true) }
   var isLong: Bool { high & 0x20_0000 != 0 }
   var isBig: Bool { high & 0x40_0000 != 0 }
+}
+
+/// SDM Vol. 3A Table 3-2 "System-Segment and Gate-Descriptor Types".
+enum SystemType: UInt32 {
+  case availableTSS16 = 1
+  case localTable = 2
+  case busyTSS16 = 3
+  case callGate16 = 4
+  case taskGate = 5
+  case interruptGate16 = 6
+  case trapGate16 = 7
+  case availableTSS = 9
+  case busyTSS = 11
+  case callGate = 12
+  case interruptGate = 14
+  case trapGate = 15
 }
 
 /// An exception found while carrying out an instruction or delivering an event.
 struct Fault: Error {
   var vector: UInt8
   var code: UInt64?
+  /// Whether it belongs to the task that was just entered, whose instruction pointer is then in place already.
+  var isInNewTask = false
 
   static func generalProtection(_ code: UInt16 = 0) -> Fault {
     Fault(vector: X86.Exception.generalProtection, code: UInt64(code))
@@ -49,6 +70,19 @@ struct Fault: Error {
   static func invalidTSS(_ selector: UInt16) -> Fault {
     Fault(vector: X86.Exception.invalidTSS, code: UInt64(selector & ~3))
   }
+  /// A gate of the interrupt descriptor table, by its index with the IDT bit.
+  static func gateNotPresent(_ code: UInt16) -> Fault {
+    Fault(vector: X86.Exception.segmentNotPresent, code: UInt64(code))
+  }
+
+  /// The same raised on the way of an event from outside: EXT is set (SDM Vol. 3A §6.13).
+  var external: Fault {
+    guard let code, vector != X86.Exception.pageFault else { return self }
+    var fault = self
+    fault.code = code | 1
+    return fault
+  }
+
   static let invalidOpcode = Fault(vector: X86.Exception.invalidOpcode, code: nil)
 }
 
@@ -86,7 +120,8 @@ extension UnsafeMutablePointer<x86_cpu> {
       UnsafeMutableRawPointer($0).storeBytes(
         of: attributes, toByteOffset: segment * 4, as: UInt32.self)
     }
-    set(Slot.segmentBase &+ UInt8(segment &* 8), base)
+    setBase(segment, base)
+    updateEnds(of: segment)
   }
 
   var isProtected: Bool { pointee.cr0 & X86.CR0.protection != 0 }
@@ -105,7 +140,7 @@ extension Core {
     let base = useLocal ? cpu.pointee.ldtr_base : cpu.pointee.gdtr_base
     let limit = useLocal ? UInt64(cpu.pointee.ldtr_limit) : UInt64(cpu.pointee.gdtr_limit)
     let offset = UInt64(selector & ~7)
-    guard !useLocal || cpu.pointee.ldtr_selector & ~3 != 0, offset + 7 <= limit else {
+    guard !useLocal || cpu.pointee.ldtr_attributes & 0x1_0000 == 0, offset + 7 <= limit else {
       throw fault
     }
     let address = base &+ offset
@@ -113,7 +148,7 @@ extension Core {
   }
 
   /// Sets a descriptor's accessed bit, as loading it does.
-  private func markAccessed(_ descriptor: Descriptor, at address: UInt64) throws(Fault) {
+  func markAccessed(_ descriptor: Descriptor, at address: UInt64) throws(Fault) {
     guard descriptor.type & 1 == 0 else { return }
     try systemStore(address &+ 5, UInt64(descriptor.high >> 8 & 0xff | 1), 1)
   }
@@ -178,12 +213,13 @@ extension Core {
         segment, selector: selector, base: UInt64(selector) << 4, limit: 0xffff, attributes: 0xf3)
     } else {
       // Real mode keeps limit and attributes, which is what makes "unreal" mode (SDM Vol. 3A §20.1).
-      let attributes =
-        segment == X86.SegmentRegister.cs.rawValue
-        ? 0x9b : cpu.attributes(segment) & ~0x1_0000 | 0x80
+      // What was unusable becomes what it is after power-on.
+      let old = cpu.attributes(segment)
+      let isUsable = old & 0x1_0000 == 0
       cpu.setSegment(
-        segment, selector: selector, base: UInt64(selector) << 4, limit: cpu.limit(segment),
-        attributes: attributes)
+        segment, selector: selector, base: UInt64(selector) << 4,
+        limit: isUsable ? cpu.limit(segment) : 0xffff,
+        attributes: segment == X86.SegmentRegister.cs.rawValue ? 0x9b : isUsable ? old : 0x93)
     }
     updateStackMask()
   }
@@ -218,154 +254,20 @@ extension Core {
     cpu.pointee.code_mode == 2 ? linear : (linear &- cpu.segmentBase(1)) & 0xffff_ffff
   }
 
-  /// A direct or indirect far JMP, and the second half of a far CALL.
-  ///
-  /// - Returns: the code segment's descriptor, checked, or `nil` in real and virtual-8086 mode.
-  func checkedCodeSegment(
-    _ selector: UInt16, forReturn: Bool = false
-  ) throws(Fault) -> (Descriptor, UInt64) {
-    guard selector & ~3 != 0 else { throw .generalProtection() }
-    let refused = Fault.generalProtection(selector & ~3)
-    let (descriptor, address) = try descriptor(selector, else: refused)
-    let requested = UInt32(selector & 3)
-    guard descriptor.isCode, !(descriptor.isLong && descriptor.isBig && cpu.isLongModeActive)
-    else { throw refused }
-    if forReturn {
-      guard requested >= cpu.pointee.privilege,
-        descriptor.isConforming
-          ? descriptor.privilege <= requested : descriptor.privilege == requested
-      else { throw refused }
-    } else {
-      guard
-        descriptor.isConforming
-          ? descriptor.privilege <= cpu.pointee.privilege
-          : requested <= cpu.pointee.privilege && descriptor.privilege == cpu.pointee.privilege
-      else { throw refused }
-    }
-    guard descriptor.isPresent else { throw .notPresent(selector) }
-    try markAccessed(descriptor, at: address)
-    return (descriptor, address)
-  }
-
-  func farJump(_ selector: UInt16, _ offset: UInt64) throws(Fault) {
-    if cpu.usesParagraphs {
-      loadParagraph(1, selector)
-      modeChanged()
-      setOffset(offset & 0xffff_ffff)
-      return
-    }
-    let (descriptor, _) = try checkedCodeSegment(selector)
-    let target = try checkedOffset(offset, in: descriptor)
-    installCode(selector, descriptor, privilege: cpu.pointee.privilege, rip: target)
-  }
-
-  private func checkedOffset(_ offset: UInt64, in code: Descriptor) throws(Fault) -> UInt64 {
-    if code.isLong && cpu.isLongModeActive {
-      guard isCanonical(offset) else { throw .generalProtection() }
-      return offset
-    }
-    let offset = offset & 0xffff_ffff
-    guard offset <= code.limit else { throw .generalProtection() }
-    return offset
-  }
-
-  func farCall(_ selector: UInt16, _ offset: UInt64, log2: Int, returnTo: UInt64) throws(Fault) {
-    let back = codeOffset(returnTo)
-    let old = UInt64(cpu.selector(1))
-    var frame = StackFrame(self)
-    if cpu.usesParagraphs {
-      try frame.push(old, log2)
-      try frame.push(back, log2)
-      frame.commit()
-      loadParagraph(1, selector)
-      modeChanged()
-      setOffset(offset & 0xffff)
-      return
-    }
-    let (descriptor, _) = try checkedCodeSegment(selector)
-    let target = try checkedOffset(offset, in: descriptor)
-    try frame.push(old, log2)
-    try frame.push(back, log2)
-    frame.commit()
-    installCode(selector, descriptor, privilege: cpu.pointee.privilege, rip: target)
-  }
-
-  /// RET far, and the common part of IRET: SDM Vol. 2B.
-  func farReturn(log2: Int, releasing count: UInt64) throws(Fault) {
-    var frame = StackFrame(self)
-    let offset = try frame.pop(log2)
-    let selector = UInt16(truncatingIfNeeded: try frame.pop(log2))
-    if cpu.usesParagraphs {
-      frame.release(count)
-      frame.commit()
-      loadParagraph(1, selector)
-      modeChanged()
-      setOffset(offset)
-      return
-    }
-    frame.release(count)
-    try leave(to: selector, offset, frame: &frame, log2: log2, alwaysStack: false, releasing: count)
-  }
-
-  /// Continues in a code segment of the same or a lower privilege, taking a new stack if it is lower.
-  func leave(
-    to selector: UInt16, _ offset: UInt64, frame: inout StackFrame, log2: Int, alwaysStack: Bool,
-    releasing count: UInt64 = 0
-  ) throws(Fault) {
-    let (descriptor, _) = try checkedCodeSegment(selector, forReturn: true)
-    let target = try checkedOffset(offset, in: descriptor)
-    let privilege = UInt32(selector & 3)
-    guard privilege != cpu.pointee.privilege || alwaysStack else {
-      frame.commit()
-      installCode(selector, descriptor, privilege: privilege, rip: target)
-      return
-    }
-    let pointer = try frame.pop(log2)
-    let stack = UInt16(truncatingIfNeeded: try frame.pop(log2))
-    let toLong = descriptor.isLong && cpu.isLongModeActive
-    if stack & ~3 == 0 {
-      guard toLong, privilege < 3, UInt32(stack & 3) == privilege else {
-        throw .generalProtection()
-      }
-      installCode(selector, descriptor, privilege: privilege, rip: target)
-      loadNull(2, stack)
-    } else {
-      let refused = Fault.generalProtection(stack & ~3)
-      let (data, address) = try self.descriptor(stack, else: refused)
-      guard UInt32(stack & 3) == privilege, data.isWritableData, data.privilege == privilege else {
-        throw refused
-      }
-      guard data.isPresent else { throw .stack(stack) }
-      try markAccessed(data, at: address)
-      installCode(selector, descriptor, privilege: privilege, rip: target)
-      install(2, stack, data)
-    }
-    cpu.rsp = toLong ? pointer : pointer & (log2 == 1 ? 0xffff : 0xffff_ffff)
-    if count != 0 { cpu.setStackPointer(cpu.stackPointer &+ count) }
-    dropInaccessibleSegments()
-  }
-
-  /// Data segments that the new privilege level may not use become null.
-  private func dropInaccessibleSegments() {
-    for segment in [0, 3, 4, 5] {
-      let attributes = cpu.attributes(segment)
-      guard attributes & 0x1_0000 == 0 else { continue }
-      let isConformingCode = attributes & 0x1c == 0x1c
-      if !isConformingCode, attributes >> 5 & 3 < cpu.pointee.privilege {
-        loadNull(segment, 0)
-      }
-    }
-  }
-
   // MARK: - LDTR and TR
 
   func loadLDTR(_ selector: UInt16) throws(Fault) {
-    guard selector & ~3 != 0 else {
-      cpu.pointee.ldtr_selector = selector
-      cpu.pointee.ldtr_attributes = 0x1_0000
-      return
-    }
-    let (descriptor, base) = try systemDescriptor(selector, types: [2])
+    guard selector & ~3 != 0 else { return setNullLDTR(selector) }
+    let (descriptor, base) = try systemDescriptor(selector, types: [.localTable])
+    setLDTR(selector, descriptor, base: base)
+  }
+
+  func setNullLDTR(_ selector: UInt16) {
+    cpu.pointee.ldtr_selector = selector
+    cpu.pointee.ldtr_attributes = 0x1_0000
+  }
+
+  func setLDTR(_ selector: UInt16, _ descriptor: Descriptor, base: UInt64) {
     cpu.pointee.ldtr_selector = selector
     cpu.pointee.ldtr_base = base
     cpu.pointee.ldtr_limit = UInt32(truncatingIfNeeded: descriptor.limit)
@@ -375,11 +277,16 @@ extension Core {
   func loadTR(_ selector: UInt16) throws(Fault) {
     guard selector & ~3 != 0 else { throw .generalProtection() }
     let (descriptor, base) = try systemDescriptor(
-      selector, types: cpu.isLongModeActive ? [9] : [1, 9])
+      selector, types: cpu.isLongModeActive ? [.availableTSS] : [.availableTSS16, .availableTSS])
     // Busy from now on.
     try systemStore(
       cpu.pointee.gdtr_base &+ UInt64(selector & ~7) &+ 5,
       UInt64(descriptor.high >> 8 & 0xff | 2), 1)
+    setTR(selector, descriptor, base: base)
+  }
+
+  /// Loads TR with a descriptor that is busy from now on.
+  func setTR(_ selector: UInt16, _ descriptor: Descriptor, base: UInt64) {
     cpu.pointee.tr_selector = selector
     cpu.pointee.tr_base = base
     cpu.pointee.tr_limit = UInt32(truncatingIfNeeded: descriptor.limit)
@@ -387,71 +294,19 @@ extension Core {
   }
 
   private func systemDescriptor(
-    _ selector: UInt16, types: [UInt32]
+    _ selector: UInt16, types: [SystemType]
   ) throws(Fault) -> (Descriptor, UInt64) {
     let refused = Fault.generalProtection(selector & ~3)
     guard selector & 4 == 0 else { throw refused }
     let (descriptor, address) = try descriptor(selector, else: refused)
-    guard !descriptor.isCodeOrData, types.contains(descriptor.type) else { throw refused }
+    guard let type = descriptor.systemType, types.contains(type) else { throw refused }
     guard descriptor.isPresent else { throw .notPresent(selector) }
     var base = descriptor.base
     if cpu.isLongModeActive {
       guard UInt64(selector & ~7) + 15 <= UInt64(cpu.pointee.gdtr_limit) else { throw refused }
       base |= try systemLoad(address &+ 8, 4) << 32
+      guard isCanonical(base) else { throw refused }
     }
     return (descriptor, base)
-  }
-}
-
-/// Pushes and pops that take effect together, or not at all.
-struct StackFrame {
-  private let core: Core
-  private(set) var pointer: UInt64
-  /// Where the stack segment starts, how wide its pointer is, and at which privilege it is reached.
-  private let base: UInt64
-  private let mask: UInt64
-  private let user: Bool
-
-  /// On the current stack.
-  init(_ core: Core) {
-    self.core = core
-    pointer = core.cpu.stackPointer
-    base = core.cpu.pointee.code_mode == 2 ? 0 : core.cpu.segmentBase(2)
-    mask = core.cpu.pointee.stack_mask
-    user = core.cpu.pointee.privilege == 3
-  }
-
-  /// On a stack that is about to be entered.
-  init(_ core: Core, pointer: UInt64, base: UInt64, mask: UInt64, user: Bool) {
-    self.core = core
-    self.pointer = pointer
-    self.base = base
-    self.mask = mask
-    self.user = user
-  }
-
-  mutating func push(_ value: UInt64, _ log2: Int) throws(Fault) {
-    let size: UInt64 = 1 << UInt64(log2)
-    let top = (pointer &- size) & mask
-    try core.systemStore(address(top), value, Int(size), user: user)
-    pointer = top
-  }
-
-  mutating func pop(_ log2: Int) throws(Fault) -> UInt64 {
-    let size: UInt64 = 1 << UInt64(log2)
-    let value = try core.systemLoad(address(pointer), Int(size), user: user)
-    pointer = (pointer &+ size) & mask
-    return value
-  }
-
-  mutating func release(_ count: UInt64) { pointer = (pointer &+ count) & mask }
-
-  mutating func set(pointer: UInt64) { self.pointer = pointer }
-
-  /// Makes the stack pointer's change true.
-  func commit() { core.cpu.setStackPointer(pointer) }
-
-  private func address(_ offset: UInt64) -> UInt64 {
-    (base &+ offset) & core.cpu.pointee.address_mask
   }
 }

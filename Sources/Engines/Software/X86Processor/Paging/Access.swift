@@ -47,13 +47,24 @@ func store<T: Width>(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ value: T) -> Bool
 @inline(never)
 func loadSlow(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ size: Int) -> Bool {
   cpu.pointee.rip = cpu.rip(of: op)
-  return cpu.core { core in core.load(linear, size) }
+  return cpu.core { core in core.load(linear, size) } || raiseOnStack(cpu, op)
 }
 
 @inline(never)
 func storeSlow(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ value: UInt64, _ size: Int) -> Bool {
   cpu.pointee.rip = cpu.rip(of: op)
-  return cpu.core { core in core.store(linear, value, size) }
+  return cpu.core { core in core.store(linear, value, size) } || raiseOnStack(cpu, op)
+}
+
+/// An address that is not canonical is #SS instead of #GP where the segment is SS: SDM Vol. 3A §6.15, "Interrupt
+/// 12 - Stack Fault Exception (#SS)". Answers `false`.
+func raiseOnStack(_ cpu: CPU, _ op: Op) -> Bool {
+  if op.pointee.flags & operandIsOnStack != 0,
+    cpu.pointee.exception_vector == UInt32(X86.Exception.generalProtection)
+  {
+    cpu.pointee.exception_vector = UInt32(X86.Exception.stackFault)
+  }
+  return false
 }
 
 extension UnsafeMutablePointer<x86_cpu> {
@@ -68,8 +79,8 @@ extension UnsafeMutablePointer<x86_cpu> {
 
 /// How a memory operand's address is made of base, index, displacement and segment.
 protocol Addressing {
-  /// The linear address of `size` bytes; `nil` once an exception was raised.
-  static func linear(_ cpu: CPU, _ op: Op, _ size: Int) -> UInt64?
+  /// The linear address of `size` bytes to be read, or written; `nil` once an exception was raised.
+  static func linear(_ cpu: CPU, _ op: Op, _ size: Int, write: Bool) -> UInt64?
 }
 
 extension UnsafeMutablePointer<x86_cpu> {
@@ -80,18 +91,25 @@ extension UnsafeMutablePointer<x86_cpu> {
       &+ (get(op.pointee.index, UInt64.self) &<< UInt64(op.pointee.scale))
       &+ UInt64(bitPattern: Int64(op.pointee.displacement))
   }
+
+  /// Where what may be read or written of a segment ends, by the slot of its base: see Segments+Bounds.swift.
+  @inline(__always)
+  func segmentEnd(_ slot: UInt8, write: Bool) -> UInt64 {
+    let distance = write ? Int(X86_SEGMENT_WRITE_END) : Int(X86_SEGMENT_READ_END)
+    return UnsafeRawPointer(self).load(fromByteOffset: Int(slot) &+ distance, as: UInt64.self)
+  }
 }
 
 /// 64-bit mode, a segment whose base is zero.
 enum Flat: Addressing {
   @inline(__always)
-  static func linear(_ cpu: CPU, _ op: Op, _ size: Int) -> UInt64? { cpu.offset(op) }
+  static func linear(_ cpu: CPU, _ op: Op, _ size: Int, write: Bool) -> UInt64? { cpu.offset(op) }
 }
 
 /// 64-bit mode, FS or GS.
 enum Based: Addressing {
   @inline(__always)
-  static func linear(_ cpu: CPU, _ op: Op, _ size: Int) -> UInt64? {
+  static func linear(_ cpu: CPU, _ op: Op, _ size: Int, write: Bool) -> UInt64? {
     cpu.offset(op) &+ cpu.get(op.pointee.segment, UInt64.self)
   }
 }
@@ -99,18 +117,37 @@ enum Based: Addressing {
 /// Any mode and address size.
 enum Segmented: Addressing {
   @inline(__always)
-  static func linear(_ cpu: CPU, _ op: Op, _ size: Int) -> UInt64? {
-    segmentedAddress(cpu, op, size, cpu.offset(op))
+  static func linear(_ cpu: CPU, _ op: Op, _ size: Int, write: Bool) -> UInt64? {
+    segmentedAddress(cpu, op, size, cpu.offset(op), write: write)
   }
 }
 
+/// What `op.flags` says of a memory operand: its address size, 0 to 2 for 16 to 64 bits, and this bit if its segment
+/// is SS, whose faults are #SS.
+let operandIsOnStack: UInt8 = 4
+
 /// Cuts an offset to the op's address size, checks it against the segment and adds the base.
-@inline(never)
-func segmentedAddress(_ cpu: CPU, _ op: Op, _ size: Int, _ offset: UInt64) -> UInt64? {
+@inline(__always)
+func segmentedAddress(
+  _ cpu: CPU, _ op: Op, _ size: Int, _ offset: UInt64, write: Bool
+) -> UInt64? {
   let offset = offset & addressMask(op.pointee.flags)
-  if cpu.pointee.code_mode == 2 { return offset &+ cpu.get(op.pointee.segment, UInt64.self) }
+  if _fastPath(
+    offset &+ UInt64(truncatingIfNeeded: size)
+      <= cpu.segmentEnd(op.pointee.segment, write: write))
+  {
+    return (offset &+ cpu.get(op.pointee.segment, UInt64.self)) & cpu.pointee.address_mask
+  }
+  return checkedAddress(cpu, op, size, offset, write: write)
+}
+
+/// The same for what the segment's end does not permit at once.
+@inline(never)
+private func checkedAddress(
+  _ cpu: CPU, _ op: Op, _ size: Int, _ offset: UInt64, write: Bool
+) -> UInt64? {
   let segment = Int(op.pointee.segment &- Slot.segmentBase) / 8
-  guard cpu.isWithin(segment: segment, offset, size) else {
+  guard cpu.bounds(segment).permit(offset, size, write: write) else {
     raise(
       cpu, op,
       segment == X86.SegmentRegister.ss.rawValue
@@ -120,26 +157,6 @@ func segmentedAddress(_ cpu: CPU, _ op: Op, _ size: Int, _ offset: UInt64) -> UI
   return (offset &+ cpu.segmentBase(segment)) & 0xffff_ffff
 }
 
-/// The mask of an address size: 0 is 16 bits, 1 is 32, 2 is 64.
+/// The mask of an address size: 0 is 16 bits, 1 is 32, 2 is 64. Bits above those are ignored.
 @inline(__always)
-func addressMask(_ size: UInt8) -> UInt64 { ~0 &>> (64 &- (16 &<< UInt64(size))) }
-
-extension UnsafeMutablePointer<x86_cpu> {
-  /// Outside 64-bit mode: whether `size` bytes at `offset` lie inside the segment (SDM Vol. 3A §5.3).
-  func isWithin(segment: Int, _ offset: UInt64, _ size: Int) -> Bool {
-    let limit = withUnsafePointer(to: &pointee.segment_limit) {
-      UnsafeRawPointer($0).load(fromByteOffset: segment * 8, as: UInt64.self)
-    }
-    let attributes = withUnsafePointer(to: &pointee.segment_attributes) {
-      UnsafeRawPointer($0).load(fromByteOffset: segment * 4, as: UInt32.self)
-    }
-    let last = offset &+ UInt64(size &- 1)
-    if attributes & 0x1_0000 != 0 { return false }
-    // Expand-down data: valid above the limit (type: data, bit 2).
-    if attributes & 0x1c == 0x14, attributes & 0x8 == 0 {
-      let top: UInt64 = attributes & 0x4000 != 0 ? 0xffff_ffff : 0xffff
-      return offset > limit && last <= top
-    }
-    return last <= limit
-  }
-}
+func addressMask(_ size: UInt8) -> UInt64 { ~0 &>> (64 &- (16 &<< UInt64(size & 3))) }

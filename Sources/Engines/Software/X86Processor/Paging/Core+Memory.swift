@@ -27,6 +27,7 @@ extension Core {
       return true
     }
     guard let entry = translate(linear, write: false) else { return false }
+    if _slowPath(hasBreakpoints) { noteDataAccess(linear, size, write: false) }
     if entry.physical & UInt64(X86_TLB_DEVICE) != 0 {
       let physical = entry.physical & ~pageMask | linear & pageMask
       cpu.pointee.slow_value.0 = deviceRead(physical, AccessWidth(rawValue: UInt8(size))!)
@@ -55,6 +56,7 @@ extension Core {
       return true
     }
     guard let entry = translate(linear, write: true) else { return false }
+    if _slowPath(hasBreakpoints) { noteDataAccess(linear, size, write: true) }
     let physical = entry.physical & ~pageMask | linear & pageMask
     if entry.physical & UInt64(X86_TLB_DEVICE) != 0 {
       deviceWrite(value, physical, AccessWidth(rawValue: UInt8(size))!)
@@ -83,7 +85,8 @@ extension Core {
 
   /// Reads across two pages of memory, `first` bytes from the first; `nil` where that is not possible.
   private func loadAcross(_ linear: UInt64, _ size: Int, _ first: Int) -> UInt64? {
-    guard let low = directPointer(linear, write: false),
+    // Where accesses are watched they go byte by byte.
+    guard !hasBreakpoints, let low = directPointer(linear, write: false),
       let high = directPointer(advance(linear, first), write: false)
     else { return nil }
     var value: UInt64 = 0
@@ -99,6 +102,7 @@ extension Core {
   func directPointer(_ linear: UInt64, write: Bool) -> UnsafeMutableRawPointer? {
     guard let entry = translate(linear, write: write),
       entry.physical & UInt64(X86_TLB_DEVICE) == 0,
+      !hasBreakpoints || !hasDataBreakpoint(page: linear),
       !write || entry.write_tag & pageMask == 0
     else { return nil }
     return hostPointer(linear, entry.addend)
@@ -163,6 +167,7 @@ extension Core {
       entry.physical |= UInt64(X86_TLB_DEVICE)
       entry.read_tag = page | 1
     }
+    if _slowPath(hasBreakpoints), hasDataBreakpoint(page: linear) { entry.read_tag = page | 1 }
     if tlb.dropsGrants(fill: linear, user: user) { noteLostGrants() }
     tlb.fill(linear, user: user, entry)
   }
@@ -170,6 +175,7 @@ extension Core {
   /// Lets further writes pass without being asked, if nothing wants to hear of them.
   private func grantWrites(_ entry: UnsafeMutablePointer<x86_tlb_entry>) {
     guard entry.pointee.write_tag & pageMask != 0,
+      !hasBreakpoints || !hasDataBreakpoint(page: entry.pointee.read_tag),
       entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
       entry.pointee.physical & UInt64(X86_TLB_DEVICE) == 0,
       case .memory(let page) = destination(ofWriteTo: entry.pointee.physical & ~pageMask),

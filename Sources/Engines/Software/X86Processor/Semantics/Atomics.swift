@@ -81,7 +81,7 @@ func lockedBinary<A: Addressing, O: BinaryOperation, T: Width>(
 private func lockedBinaryWork<A: Addressing, O: BinaryOperation, T: Width>(
   _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
 ) -> Bool {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return false }
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: true) else { return false }
   let b = cpu.get(op.pointee.source, T.self)
   // ADC and SBB read the carry at every attempt.
   let flags = (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta)
@@ -108,7 +108,7 @@ func lockedUnary<A: Addressing, O: UnaryOperation, T: Width>(
 private func lockedUnaryWork<A: Addressing, O: UnaryOperation, T: Width>(
   _: A.Type, _: O.Type, _: T.Type, _ cpu: CPU, _ op: Op
 ) -> Bool {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size) else { return false }
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: true) else { return false }
   let flags = (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta)
   return atomicUpdate(cpu, op, address) { (old: T) in
     (cpu.pointee.flag_result, cpu.pointee.flag_carry, cpu.pointee.flag_delta) = flags
@@ -127,7 +127,7 @@ func exchangeMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
 @inline(never)
 private func exchangeMemoryWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
   let size = MemoryLayout<T>.size
-  guard let address = Segmented.linear(cpu, op, size) else { return false }
+  guard let address = Segmented.linear(cpu, op, size, write: true) else { return false }
   let value = cpu.get(op.pointee.source, T.self)
   if let host = atomicPointer(cpu, op, address, size) {
     cpu.set(op.pointee.source, T.exchange(host, value))
@@ -146,7 +146,9 @@ func exchangeAddMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
 
 @inline(never)
 private func exchangeAddMemoryWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
-  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return false }
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size, write: true) else {
+    return false
+  }
   let value = cpu.get(op.pointee.source, T.self)
   guard let old = atomicUpdate(cpu, op, address, { (old: T) in old &+ value }) else { return false }
   _ = Add.apply(cpu, old, value)
@@ -162,7 +164,9 @@ func compareExchangeMemory<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
 
 @inline(never)
 private func compareExchangeMemoryWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
-  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return false }
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size, write: true) else {
+    return false
+  }
   let expected = cpu.get(Slot.rax, T.self)
   let desired = cpu.get(op.pointee.source, T.self)
   // The destination is written in either case: SDM Vol. 2A, CMPXCHG.
@@ -227,7 +231,7 @@ enum Exchanges {
 
   @inline(never)
   private static func compare8BytesWork(_ cpu: CPU, _ op: Op) -> Bool {
-    guard let address = Segmented.linear(cpu, op, 8) else { return false }
+    guard let address = Segmented.linear(cpu, op, 8, write: true) else { return false }
     let expected = cpu.get(Slot.rax, UInt32.self)
     let expectedHigh = cpu.get(Slot.rdx, UInt32.self)
     let both = UInt64(expectedHigh) &<< 32 | UInt64(expected)
@@ -252,7 +256,7 @@ enum Exchanges {
 
   @inline(never)
   private static func compare16BytesWork(_ cpu: CPU, _ op: Op) -> Bool {
-    guard let address = Segmented.linear(cpu, op, 16) else { return false }
+    guard let address = Segmented.linear(cpu, op, 16, write: true) else { return false }
     guard address & 15 == 0 else {
       raise(cpu, op, X86.Exception.generalProtection, code: 0)
       return false

@@ -52,7 +52,9 @@ func lockedBitTest<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) {
 
 @inline(never)
 private func lockedBitTestWork<T: Width>(_: T.Type, _ cpu: CPU, _ op: Op) -> Bool {
-  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size) else { return false }
+  guard let address = Segmented.linear(cpu, op, MemoryLayout<T>.size, write: true) else {
+    return false
+  }
   let index = cpu.get(op.pointee.source, UInt64.self) & (T.bits &- 1)
   let bit: T = 1 &<< T(truncatingIfNeeded: index)
   let change = BitChange(rawValue: op.pointee.detail) ?? .none

@@ -1,3 +1,4 @@
+import ArchitectureX86
 import CProcessor
 
 // Jumps, calls and returns inside a code segment. A jump whose target lies in the same page leads straight
@@ -20,6 +21,75 @@ func goTo(_ cpu: CPU, _ rip: UInt64) {
     return target.pointee.run(cpu, target)
   }
   cpu.pointee.rip = rip
+}
+
+/// The same for an instruction whose target may not be canonical, which then faults with the stack pointer that it
+/// found.
+@inline(__always)
+func goTo(_ cpu: CPU, _ rip: UInt64, from op: Op, stack: UInt64) {
+  let slot = Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
+  let entry = cpu.pointee.jumps + slot
+  if _fastPath(
+    entry.pointee.rip == rip
+      && (entry.pointee.key == cpu.pointee.code_key
+        || entry.pointee.key == cpu.pointee.code_key_global)
+      && x86_attention(cpu) == 0)
+  {
+    cpu.pointee.page_base = rip & ~pageMask
+    let target = entry.pointee.op.unsafelyUnwrapped
+    return target.pointee.run(cpu, target)
+  }
+  return leaveTo(cpu, rip, from: op, stack: stack)
+}
+
+@inline(never)
+private func leaveTo(_ cpu: CPU, _ rip: UInt64, from op: Op, stack: UInt64) {
+  if cpu.core({ $0.isCanonical(rip) }) {
+    cpu.pointee.rip = rip
+  } else {
+    cpu.rsp = stack
+    raise(cpu, op, X86.Exception.generalProtection, code: 0)
+  }
+}
+
+/// Outside 64-bit mode: continues at an offset in the code segment.
+@inline(__always)
+func goTo(_ cpu: CPU, _ op: Op, offset: UInt64) {
+  let rip = (cpu.segmentBase(1) &+ offset) & 0xffff_ffff
+  if _fastPath(cpu.isInWholeCodePage(offset)) { return goTo(cpu, rip) }
+  guard let target = boundedTarget(cpu, op, rip, offset) else { return }
+  return target.pointee.run(cpu, target)
+}
+
+/// The op at an offset in a page of which the code segment holds a part; `nil` once an exception was raised, or if
+/// the run loop has to see to it.
+@inline(never)
+private func boundedTarget(_ cpu: CPU, _ op: Op, _ rip: UInt64, _ offset: UInt64) -> Op? {
+  guard isWithinCode(cpu, op, offset) else { return nil }
+  let slot = Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
+  let entry = cpu.pointee.jumps + slot
+  guard entry.pointee.rip == rip, entry.pointee.key == cpu.pointee.code_key_bounded,
+    x86_attention(cpu) == 0
+  else {
+    cpu.pointee.rip = rip
+    return nil
+  }
+  cpu.pointee.page_base = rip & ~pageMask
+  return entry.pointee.op
+}
+
+/// Outside 64-bit mode: whether an offset lies in the code segment; `false` once an exception was raised.
+@inline(__always)
+func mayGo(_ cpu: CPU, _ op: Op, to offset: UInt64) -> Bool {
+  if _fastPath(cpu.isInWholeCodePage(offset)) { return true }
+  return isWithinCode(cpu, op, offset)
+}
+
+@inline(never)
+private func isWithinCode(_ cpu: CPU, _ op: Op, _ offset: UInt64) -> Bool {
+  if offset <= cpu.limit(1) { return true }
+  raise(cpu, op, X86.Exception.generalProtection, code: 0)
+  return false
 }
 
 /// Continues at an op of the same page.
@@ -46,7 +116,7 @@ func findInPage(_ cpu: CPU, _ offset: UInt64) -> Op? {
 func link(_ op: Op, to target: Op, _ handler: Handler) {
   let op = UnsafeMutablePointer(mutating: op)
   op.pointee.immediate = UInt64(UInt(bitPattern: target))
-  op.pointee.flags = jumpIsLinked
+  op.pointee.flags |= jumpIsLinked
   op.pointee.run = handler
 }
 
@@ -65,36 +135,46 @@ let jump: Handler = { cpu, op in
 
 /// To another page; `immediate` is the distance from this page's start.
 let jumpAway: Handler = { cpu, op in
-  return goTo(cpu, cpu.codeAddress(cpu.pointee.page_base &+ op.pointee.immediate))
+  return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate, from: op, stack: cpu.rsp)
 }
 
 /// Outside 64-bit mode: to a distance from this page's start, cut to the operand size in `detail`.
 let jumpSegmented: Handler = { cpu, op in
-  return goTo(cpu, cpu.segmentedTarget(op, log2: op.pointee.detail))
+  return goTo(cpu, op, offset: cpu.segmentedTarget(op, log2: op.pointee.detail))
 }
 
 /// The same if the condition in `scale` holds.
 let conditionalJumpSegmented: Handler = { cpu, op in
   if cpu.condition(op.pointee.scale) {
-    return goTo(cpu, cpu.segmentedTarget(op, log2: op.pointee.detail))
+    return goTo(cpu, op, offset: cpu.segmentedTarget(op, log2: op.pointee.detail))
   }
   return next(cpu, op)
 }
 
 /// To the address in a slot.
 let jumpIndirect: Handler = { cpu, op in
-  return goTo(cpu, cpu.get(op.pointee.source))
+  return goTo(cpu, cpu.get(op.pointee.source), from: op, stack: cpu.rsp)
 }
 
 /// Outside 64-bit mode: to an offset in the code segment; `detail` is its size.
 let jumpIndirectSegmented: Handler = { cpu, op in
   let offset = cpu.get(op.pointee.source, UInt64.self) & addressMask(op.pointee.detail &- 1)
-  return goTo(cpu, (cpu.segmentBase(1) &+ offset) & 0xffff_ffff)
+  return goTo(cpu, op, offset: offset)
 }
 
 /// The end of a page, or of a run of decoded instructions: goes on with the next.
 let continueSequentially: Handler = { cpu, op in
   return goTo(cpu, cpu.codeAddress(cpu.nextRIP(of: op)))
+}
+
+/// The same outside 64-bit mode. That the segment ends here is the next instruction's fault.
+let continueSegmented: Handler = { cpu, op in
+  let rip = cpu.codeAddress(cpu.nextRIP(of: op))
+  guard cpu.isInWholeCodePage((rip &- cpu.segmentBase(1)) & 0xffff_ffff) else {
+    cpu.pointee.rip = rip
+    return
+  }
+  return goTo(cpu, rip)
 }
 
 /// Where decoded code of the same page goes on.
@@ -117,12 +197,10 @@ extension UnsafeMutablePointer<x86_cpu> {
   @inline(__always)
   func codeAddress(_ linear: UInt64) -> UInt64 { linear & pointee.address_mask }
 
-  /// Outside 64-bit mode: the linear address of a relative jump's target, whose offset in the code segment has
-  /// the operand's size (SDM Vol. 2A, Jcc).
+  /// Outside 64-bit mode: the target of a relative jump as an offset in the code segment, which has the operand's
+  /// size (SDM Vol. 2A, Jcc).
   func segmentedTarget(_ op: Op, log2: UInt8) -> UInt64 {
-    let base = segmentBase(1)
-    let offset = pointee.page_base &+ op.pointee.immediate &- base
-    return (base &+ offset & addressMask(log2 &- 1)) & pointee.address_mask
+    (pointee.page_base &+ op.pointee.immediate &- segmentBase(1)) & addressMask(log2 &- 1)
   }
 }
 
@@ -150,7 +228,7 @@ func jumpUnlinked(if condition: UInt8, _ cpu: CPU, _ op: Op) {
 @inline(__always)
 func jumpAway(if condition: UInt8, _ cpu: CPU, _ op: Op) {
   if cpu.condition(condition) {
-    return goTo(cpu, cpu.codeAddress(cpu.pointee.page_base &+ op.pointee.immediate))
+    return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate, from: op, stack: cpu.rsp)
   }
   return next(cpu, op)
 }
@@ -159,23 +237,24 @@ func jumpAway(if condition: UInt8, _ cpu: CPU, _ op: Op) {
 /// operand size.
 let loopJump: Handler = { cpu, op in
   let mask = addressMask(op.pointee.flags)
-  var taken: Bool
-  if op.pointee.detail == 3 {
-    taken = cpu.rcx & mask == 0
-  } else {
-    let count = (cpu.rcx &- 1) & mask
+  let isCounted = op.pointee.detail != 3
+  let count = (isCounted ? cpu.rcx &- 1 : cpu.rcx) & mask
+  var taken = isCounted ? count != 0 : count == 0
+  if op.pointee.detail == 0 { taken = taken && !cpu.zeroFlag }
+  if op.pointee.detail == 1 { taken = taken && cpu.zeroFlag }
+  let is64Bit = cpu.pointee.code_mode == 2
+  let target = is64Bit ? 0 : cpu.segmentedTarget(op, log2: op.pointee.scale)
+  if taken, !is64Bit { guard mayGo(cpu, op, to: target) else { return } }
+  if isCounted {
     switch op.pointee.flags {
     case 0: cpu.set(Slot.rcx, UInt16(truncatingIfNeeded: count))
     case 1: cpu.set(Slot.rcx, UInt32(truncatingIfNeeded: count))
     default: cpu.rcx = count
     }
-    taken = count != 0
-    if op.pointee.detail == 0 { taken = taken && !cpu.zeroFlag }
-    if op.pointee.detail == 1 { taken = taken && cpu.zeroFlag }
   }
   guard taken else { return next(cpu, op) }
-  if cpu.pointee.code_mode == 2 { return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate) }
-  return goTo(cpu, cpu.segmentedTarget(op, log2: op.pointee.scale))
+  if is64Bit { return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate) }
+  return goTo(cpu, op, offset: target)
 }
 
 // MARK: - CALL and RET in 64-bit mode
@@ -205,21 +284,24 @@ let call: Handler = { cpu, op in
 }
 
 let callAway: Handler = { cpu, op in
+  let stack = cpu.rsp
   guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
-  return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate)
+  return goTo(cpu, cpu.pointee.page_base &+ op.pointee.immediate, from: op, stack: stack)
 }
 
 let callIndirect: Handler = { cpu, op in
   let target = cpu.get(op.pointee.source, UInt64.self)
+  let stack = cpu.rsp
   guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
-  return goTo(cpu, target)
+  return goTo(cpu, target, from: op, stack: stack)
 }
 
 /// RET; `immediate` more bytes are released.
 let returnNear: Handler = { cpu, op in
-  guard let target = load(cpu, op, cpu.rsp, UInt64.self) else { return }
-  cpu.rsp = cpu.rsp &+ 8 &+ op.pointee.immediate
-  return goTo(cpu, target)
+  let stack = cpu.rsp
+  guard let target = load(cpu, op, stack, UInt64.self) else { return }
+  cpu.rsp = stack &+ 8 &+ op.pointee.immediate
+  return goTo(cpu, target, from: op, stack: stack)
 }
 
 // MARK: - CALL and RET in other modes and sizes: `detail` is the operand size
@@ -233,13 +315,15 @@ let callSegmented: Handler = { cpu, op in
     op.pointee.flags == 0
     ? cpu.get(op.pointee.source, UInt64.self) & mask
     : (cpu.pointee.page_base &+ op.pointee.immediate &- base) & mask
+  guard mayGo(cpu, op, to: target) else { return }
   guard push(cpu, op, cpu.nextRIP(of: op) &- base, log2: size) else { return }
-  return goTo(cpu, (base &+ target) & cpu.pointee.address_mask)
+  return goTo(cpu, op, offset: target)
 }
 
 let returnNearSegmented: Handler = { cpu, op in
   let size = Int(op.pointee.detail)
   guard let target = stackTop(cpu, op, log2: size) else { return }
+  guard mayGo(cpu, op, to: target) else { return }
   cpu.addToStackPointer(UInt64(1 &<< size) &+ op.pointee.immediate)
-  return goTo(cpu, (cpu.segmentBase(1) &+ target) & cpu.pointee.address_mask)
+  return goTo(cpu, op, offset: target)
 }

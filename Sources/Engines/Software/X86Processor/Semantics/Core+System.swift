@@ -53,6 +53,7 @@ extension Core {
       | X86.CR4.linearAddress57
     if (value ^ old) & translating != 0 { flushTranslations(global: true) }
     modeChanged()
+    debugControlChanged()
   }
 
   /// The bits that the model's features give a meaning.
@@ -90,6 +91,14 @@ extension Core {
     withUnsafeMutableBytes(of: &cpu.pointee.debug) {
       $0.storeBytes(of: value, toByteOffset: number * 8, as: UInt64.self)
     }
+    if number != 6 { debugControlChanged() }
+  }
+
+  /// While DR7.GD is set the debug registers are out of reach: SDM Vol. 3B §17.2.4.
+  func requireDebugRegisters() throws(Fault) {
+    guard cpu.pointee.debug.7 & DebugControl.generalDetect != 0 else { return }
+    cpu.pointee.debug.6 |= DebugStatus.access
+    throw Fault(vector: X86.Exception.debug, code: nil)
   }
 
   // MARK: - Tables and selectors
@@ -128,19 +137,6 @@ extension Core {
     case 1: return descriptor.limit
     case 2: return descriptor.isCodeOrData && descriptor.isReadable ? 0 : nil
     default: return descriptor.isWritableData ? 0 : nil
-    }
-  }
-
-  // MARK: - Interrupts by software
-
-  func softwareInterrupt(_ vector: UInt8, returnTo: UInt64) throws(Fault) {
-    let start = cpu.pointee.rip
-    cpu.pointee.rip = returnTo
-    do throws(Fault) {
-      try deliverSoftware(vector)
-    } catch {
-      cpu.pointee.rip = start
-      throw error
     }
   }
 
@@ -232,8 +228,7 @@ extension Core {
   /// left raised.
   func mayUsePort(_ port: UInt16, _ size: Int) -> Bool {
     guard cpu.isProtected else { return true }
-    let level = (cpu.pointee.system_flags & X86.Flags.ioPrivilege) >> 12
-    if UInt64(cpu.pointee.privilege) <= level, !cpu.isVirtual8086 { return true }
+    if cpu.pointee.privilege <= cpu.ioPrivilege, !cpu.isVirtual8086 { return true }
     guard cpu.pointee.tr_attributes & 8 != 0, cpu.pointee.tr_limit >= 103 else { return false }
     do throws(Fault) {
       let map = try systemLoad(cpu.pointee.tr_base &+ 102, 2)
@@ -258,11 +253,13 @@ extension Core {
 
   func portRead<T: Width>(_ port: UInt16, _: T.Type) -> T {
     let width = AccessWidth(rawValue: UInt8(MemoryLayout<T>.size))!
+    if _slowPath(hasBreakpoints) { notePortAccess(port, MemoryLayout<T>.size) }
     return T(truncatingIfNeeded: buses.pointee.ports.read(UInt64(port), width))
   }
 
   func portWrite<T: Width>(_ port: UInt16, _ value: T) {
     let width = AccessWidth(rawValue: UInt8(MemoryLayout<T>.size))!
+    if _slowPath(hasBreakpoints) { notePortAccess(port, MemoryLayout<T>.size) }
     buses.pointee.ports.write(UInt64(truncatingIfNeeded: value), UInt64(port), width)
   }
 

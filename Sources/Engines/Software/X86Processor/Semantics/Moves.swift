@@ -6,7 +6,7 @@ import CProcessor
 
 @inline(__always)
 func loadTo<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size),
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: false),
     let value = load(cpu, op, address, T.self)
   else { return }
   cpu.set(op.pointee.destination, value)
@@ -18,7 +18,7 @@ func loadTo<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op: Op)
 func loadWidened<A: Addressing, T: Width>(
   _: A.Type, _: T.Type, signed: Bool, _ cpu: CPU, _ op: Op
 ) {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size),
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: false),
     let value = load(cpu, op, address, T.self)
   else { return }
   cpu.set(op.pointee.destination, signed ? value.extended : UInt64(truncatingIfNeeded: value))
@@ -29,7 +29,7 @@ func loadWidened<A: Addressing, T: Width>(
 @inline(__always)
 func loadForModify<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op: Op) {
   let size = MemoryLayout<T>.size
-  guard let address = A.linear(cpu, op, size) else { return }
+  guard let address = A.linear(cpu, op, size, write: true) else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.write_tag == (address &+ UInt64(size &- 1)) & ~pageMask) {
     let host = hostPointer(address, entry.pointee.addend)
@@ -52,7 +52,7 @@ func prepareModify(_ cpu: CPU, _ op: Op, _ address: UInt64, _ size: Int) -> Bool
       && core.translate(
         (address &+ UInt64(size - 1)) & cpu.pointee.address_mask, write: true) != nil
       && core.load(address, size)
-  }
+  } || raiseOnStack(cpu, op)
 }
 
 @inline(__always)
@@ -153,7 +153,7 @@ enum Loads {
 
 @inline(__always)
 func storeFrom<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size),
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: true),
     store(cpu, op, address, cpu.get(op.pointee.source, T.self))
   else { return }
   return next(cpu, op)
@@ -161,7 +161,7 @@ func storeFrom<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op: 
 
 @inline(__always)
 func storeConstant<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size),
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: true),
     store(cpu, op, address, T(truncatingIfNeeded: op.pointee.immediate))
   else { return }
   return next(cpu, op)

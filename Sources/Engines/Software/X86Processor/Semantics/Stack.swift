@@ -4,7 +4,7 @@ import CProcessor
 // PUSH, POP, PUSHF, POPF, PUSHA, POPA, ENTER, LEAVE: SDM Vol. 2. The plain 64-bit forms have handlers of
 // their own; all others know the stack segment, its base and its width.
 
-// MARK: - Any mode
+// MARK: - Any mode. Each op has `operandIsOnStack` in its `flags`.
 
 extension UnsafeMutablePointer<x86_cpu> {
   /// The stack pointer by the stack's width: SDM Vol. 1 §6.2.3.
@@ -19,9 +19,17 @@ extension UnsafeMutablePointer<x86_cpu> {
 }
 
 /// The linear address of `size` bytes of the stack; `nil` once an exception was raised.
-func stackAddress(_ cpu: CPU, _ op: Op, _ pointer: UInt64, _ size: Int) -> UInt64? {
-  if cpu.pointee.code_mode == 2 { return pointer }
-  guard cpu.isWithin(segment: 2, pointer, size) else {
+func stackAddress(
+  _ cpu: CPU, _ op: Op, _ pointer: UInt64, _ size: Int, write: Bool
+) -> UInt64? {
+  let slot = Slot.segmentBase &+ 16
+  if _fastPath(
+    pointer &+ UInt64(truncatingIfNeeded: size) <= cpu.segmentEnd(slot, write: write))
+  {
+    // The base of SS is zero in 64-bit mode.
+    return (pointer &+ cpu.segmentBase(2)) & cpu.pointee.address_mask
+  }
+  guard cpu.bounds(2).permit(pointer, size, write: write) else {
     raise(cpu, op, X86.Exception.stackFault, code: 0)
     return nil
   }
@@ -32,7 +40,7 @@ func stackAddress(_ cpu: CPU, _ op: Op, _ pointer: UInt64, _ size: Int) -> UInt6
 func push(_ cpu: CPU, _ op: Op, _ value: UInt64, log2: Int) -> Bool {
   let size = 1 &<< log2
   let pointer = (cpu.stackPointer &- UInt64(size)) & cpu.pointee.stack_mask
-  guard let address = stackAddress(cpu, op, pointer, size) else { return false }
+  guard let address = stackAddress(cpu, op, pointer, size, write: true) else { return false }
   let stored =
     switch log2 {
     case 1: store(cpu, op, address, UInt16(truncatingIfNeeded: value))
@@ -47,7 +55,9 @@ func push(_ cpu: CPU, _ op: Op, _ value: UInt64, log2: Int) -> Bool {
 /// What is `depth` bytes above the stack's top.
 func stackTop(_ cpu: CPU, _ op: Op, log2: Int, depth: UInt64 = 0) -> UInt64? {
   let pointer = (cpu.stackPointer &+ depth) & cpu.pointee.stack_mask
-  guard let address = stackAddress(cpu, op, pointer, 1 &<< log2) else { return nil }
+  guard let address = stackAddress(cpu, op, pointer, 1 &<< log2, write: false) else {
+    return nil
+  }
   switch log2 {
   case 1: return load(cpu, op, address, UInt16.self).map(UInt64.init)
   case 2: return load(cpu, op, address, UInt32.self).map(UInt64.init)
@@ -140,11 +150,11 @@ enum Stack {
     return next(cpu, op)
   }
 
-  /// ENTER: `immediate` bytes of locals, nesting level in `flags` (SDM Vol. 2A, ENTER).
+  /// ENTER: `immediate` bytes of locals, nesting level in `scale` (SDM Vol. 2A, ENTER).
   static let enter: Handler = { cpu, op in
     let log2 = Int(op.pointee.detail)
     let size: UInt64 = 1 &<< UInt64(log2)
-    let level = UInt64(op.pointee.flags & 31)
+    let level = UInt64(op.pointee.scale & 31)
     let mask = cpu.pointee.stack_mask
     let old = (cpu.rsp, cpu.get(Slot.rbp, UInt64.self))
     guard push(cpu, op, old.1, log2: log2) else { return }
@@ -169,7 +179,7 @@ enum Stack {
     }
     let top = (cpu.stackPointer &- op.pointee.immediate) & mask
     // The new top must be writable: SDM asks for a check of the last push.
-    guard let address = stackAddress(cpu, op, top, 1 &<< log2),
+    guard let address = stackAddress(cpu, op, top, 1 &<< log2, write: true),
       prepareModify(cpu, op, address, 1 &<< log2)
     else {
       cpu.rsp = old.0
@@ -220,16 +230,29 @@ enum Stack {
 
   static let pushFlags: Handler = { cpu, op in
     // RF and VM are not stored: SDM Vol. 2B, PUSHF.
-    let image = cpu.rflags & ~(X86.Flags.resume | X86.Flags.virtual8086)
+    guard cpu.mayUseFlags(log2: Int(op.pointee.detail)) else {
+      return raise(cpu, op, X86.Exception.generalProtection, code: 0)
+    }
+    let flags = _slowPath(cpu.isSensitiveVirtual8086) ? cpu.virtualFlags : cpu.rflags
+    let image = flags & ~(X86.Flags.resume | X86.Flags.virtual8086)
     guard push(cpu, op, image, log2: Int(op.pointee.detail)) else { return }
     return next(cpu, op)
   }
 
   static let popFlags: Handler = { cpu, op in
     let log2 = Int(op.pointee.detail)
+    guard cpu.mayUseFlags(log2: log2) else {
+      return raise(cpu, op, X86.Exception.generalProtection, code: 0)
+    }
     guard let image = stackTop(cpu, op, log2: log2) else { return }
+    if _slowPath(cpu.isSensitiveVirtual8086) {
+      guard cpu.loadVirtualFlags(image) else {
+        return raise(cpu, op, X86.Exception.generalProtection, code: 0)
+      }
+    } else {
+      cpu.loadFlags(image, log2: log2)
+    }
     cpu.addToStackPointer(1 &<< UInt64(log2))
-    cpu.loadFlags(image, log2: log2)
     // Interrupts may have become possible, and the next instruction may be traced: the run loop looks.
     cpu.pointee.rip = cpu.codeAddress(cpu.nextRIP(of: op))
     cpu.pointee.exit = LeaveReason.stateChange
@@ -237,18 +260,20 @@ enum Stack {
 }
 
 extension UnsafeMutablePointer<x86_cpu> {
-  /// POPF and IRET: which flags change depends on CPL and IOPL (SDM Vol. 2B, POPF).
+  /// POPF: which flags change depends on CPL and IOPL (SDM Vol. 2B, POPF, Table 4-16).
   func loadFlags(_ image: UInt64, log2: Int) {
     var writable =
       X86.Flags.status | X86.Flags.trap | X86.Flags.direction | X86.Flags.nestedTask
       | X86.Flags.alignmentCheck | X86.Flags.identification
     let level = pointee.privilege
     if level == 0 { writable |= X86.Flags.ioPrivilege }
-    if UInt64(level) <= (pointee.system_flags & X86.Flags.ioPrivilege) >> 12 {
-      writable |= X86.Flags.interrupt
+    if level <= ioPrivilege { writable |= X86.Flags.interrupt }
+    var old = rflags
+    if log2 == 1 {
+      writable &= 0xffff
+    } else if !isVirtual8086 {
+      old &= ~(X86.Flags.virtualInterrupt | X86.Flags.virtualInterruptPending)
     }
-    if log2 == 1 { writable &= 0xffff }
-    let old = rflags
     rflags = (old & ~writable | image & writable) & ~X86.Flags.resume
   }
 }

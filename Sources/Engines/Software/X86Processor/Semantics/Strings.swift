@@ -94,16 +94,17 @@ private struct StringWalk {
 
   /// The linear address at RSI, in the source's segment.
   private func source() -> UInt64? {
-    let offset = cpu.rsi & mask
-    if cpu.pointee.code_mode == 2 { return offset &+ cpu.get(op.pointee.segment, UInt64.self) }
-    return segmentedAddress(cpu, op, Int(size), offset)
+    segmentedAddress(cpu, op, Int(size), cpu.rsi, write: false)
   }
 
   /// The linear address at RDI, always in ES.
-  private func destination() -> UInt64? {
+  private func destination(write: Bool) -> UInt64? {
     let offset = cpu.rdi & mask
-    if cpu.pointee.code_mode == 2 { return offset }
-    guard cpu.isWithin(segment: 0, offset, Int(size)) else {
+    if _fastPath(offset &+ size <= cpu.segmentEnd(Slot.segmentBase, write: write)) {
+      // The base of ES is zero in 64-bit mode.
+      return (offset &+ cpu.segmentBase(0)) & cpu.pointee.address_mask
+    }
+    guard cpu.bounds(0).permit(offset, Int(size), write: write) else {
       raise(cpu, op, X86.Exception.generalProtection, code: 0)
       return nil
     }
@@ -114,34 +115,37 @@ private struct StringWalk {
   func element<T: Width>(_ kind: StringInstruction, _: T.Type) -> Bool {
     switch kind {
     case .move:
-      guard let from = source(), let value = load(cpu, op, from, T.self), let to = destination(),
-        store(cpu, op, to, value)
+      guard let from = source(), let value = load(cpu, op, from, T.self),
+        let to = destination(write: true), store(cpu, op, to, value)
       else { return false }
       advance(Slot.rsi)
       advance(Slot.rdi)
     case .store:
-      guard let to = destination(), store(cpu, op, to, cpu.get(Slot.rax, T.self)) else {
-        return false
-      }
+      guard let to = destination(write: true), store(cpu, op, to, cpu.get(Slot.rax, T.self))
+      else { return false }
       advance(Slot.rdi)
     case .load:
       guard let from = source(), let value = load(cpu, op, from, T.self) else { return false }
       cpu.set(Slot.rax, value)
       advance(Slot.rsi)
     case .scan:
-      guard let to = destination(), let value = load(cpu, op, to, T.self) else { return false }
+      guard let to = destination(write: false), let value = load(cpu, op, to, T.self) else {
+        return false
+      }
       _ = Subtract.apply(cpu, cpu.get(Slot.rax, T.self), value)
       advance(Slot.rdi)
     case .compare:
-      guard let from = source(), let a = load(cpu, op, from, T.self), let to = destination(),
-        let b = load(cpu, op, to, T.self)
+      guard let from = source(), let a = load(cpu, op, from, T.self),
+        let to = destination(write: false), let b = load(cpu, op, to, T.self)
       else { return false }
       _ = Subtract.apply(cpu, a, b)
       advance(Slot.rsi)
       advance(Slot.rdi)
     case .input:
       // The page must take the value before the device gives it away.
-      guard let to = destination(), prepareModify(cpu, op, to, Int(size)) else { return false }
+      guard let to = destination(write: true), prepareModify(cpu, op, to, Int(size)) else {
+        return false
+      }
       let value = cpu.core { $0.portRead(cpu.port, T.self) }
       guard store(cpu, op, to, value) else { return false }
       advance(Slot.rdi)
@@ -162,7 +166,7 @@ private struct StringWalk {
   }
 
   private func bulkRun<T: Width>(_ kind: StringInstruction, _: T.Type) -> UInt64? {
-    guard let to = destination() else { return nil }
+    guard let to = destination(write: true) else { return nil }
     var elements = min(count, (pageMask &+ 1 &- to & pageMask) / size)
     var from: UInt64 = 0
     if kind == .move {
@@ -172,7 +176,7 @@ private struct StringWalk {
     }
     // Offsets must not wrap inside the run, nor leave a segment.
     guard elements > 1, to &+ elements &* size &- 1 >= to,
-      cpu.pointee.code_mode == 2 || isInside(elements)
+      cpu.pointee.code_mode == 2 || isInside(elements, kind)
     else { return nil }
     // Both ends are asked for before either is used: they may share an entry of the TLB.
     var hostFrom: UnsafeMutableRawPointer?
@@ -214,12 +218,15 @@ private struct StringWalk {
     }
   }
 
-  private func isInside(_ elements: UInt64) -> Bool {
-    let bytes = Int(elements &* size)
-    let segment = Int(op.pointee.segment &- Slot.segmentBase) / 8
-    return cpu.isWithin(segment: 0, cpu.rdi & mask, bytes)
-      && cpu.isWithin(segment: segment, cpu.rsi & mask, bytes)
-      && (cpu.rdi & mask) &+ UInt64(bytes) <= mask && (cpu.rsi & mask) &+ UInt64(bytes) <= mask
+  private func isInside(_ elements: UInt64, _ kind: StringInstruction) -> Bool {
+    let bytes = elements &* size
+    let (to, from) = (cpu.rdi & mask, cpu.rsi & mask)
+    let isDestinationInside =
+      to &+ bytes <= mask && to &+ bytes <= cpu.segmentEnd(Slot.segmentBase, write: true)
+    return isDestinationInside
+      && (kind == .store
+        || from &+ bytes <= mask
+          && from &+ bytes <= cpu.segmentEnd(op.pointee.segment, write: false))
   }
 }
 

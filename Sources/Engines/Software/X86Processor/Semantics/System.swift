@@ -42,7 +42,12 @@ private func perform(_ cpu: CPU, _ op: Op, _ body: SystemWork) -> Bool {
       try body(core, op)
       return true
     } catch {
-      raise(cpu, op, error.vector, code: error.code)
+      // A task that was just entered has its own place to fault at.
+      if error.isInNewTask {
+        raiseAtRIP(cpu, error.vector, code: error.code)
+      } else {
+        raise(cpu, op, error.vector, code: error.code)
+      }
       return false
     }
   }
@@ -59,10 +64,12 @@ enum SystemInstructions {
 
   /// CLI and STI: by IOPL; `detail` is what IF becomes.
   static let setInterruptFlag: Handler = { cpu, op in
-    let isAllowed =
-      !cpu.isProtected
-      || UInt64(cpu.pointee.privilege) <= (cpu.pointee.system_flags & X86.Flags.ioPrivilege) >> 12
-    guard isAllowed else { return raise(cpu, op, X86.Exception.generalProtection, code: 0) }
+    guard !cpu.isProtected || cpu.pointee.privilege <= cpu.ioPrivilege else {
+      guard cpu.setVirtualInterruptFlag(op.pointee.detail != 0) else {
+        return raise(cpu, op, X86.Exception.generalProtection, code: 0)
+      }
+      return next(cpu, op)
+    }
     if op.pointee.detail == 0 {
       cpu.pointee.system_flags &= ~X86.Flags.interrupt
       return next(cpu, op)
@@ -70,7 +77,7 @@ enum SystemInstructions {
     let wasClear = cpu.pointee.system_flags & X86.Flags.interrupt == 0
     cpu.pointee.system_flags |= X86.Flags.interrupt
     guard wasClear else { return next(cpu, op) }
-    cpu.pointee.interrupt_shadow = 1
+    cpu.pointee.interrupt_shadow = InterruptShadow.interrupts
     cpu.pointee.rip = cpu.codeAddress(cpu.nextRIP(of: op))
     cpu.pointee.exit = LeaveReason.stateChange
   }
@@ -124,25 +131,23 @@ enum SystemInstructions {
 
   // MARK: - Interrupts by software
 
-  /// INT n, INT3, INTO, INT1: the handler returns behind the instruction.
+  /// INT n, INT3, INTO, INT1, as `detail` says: the handler returns behind the instruction.
   static let interrupt: Handler = { cpu, op in
-    let vector = UInt8(truncatingIfNeeded: op.pointee.immediate)
     if op.pointee.detail == 1, !cpu.overflowFlag { return next(cpu, op) }
     return transfer(cpu, op, LeaveReason.entry) { (core, op) throws(Fault) in
       let cpu = core.cpu
-      if core.cpu.isVirtual8086, op.pointee.detail == 0,
-        cpu.pointee.system_flags & X86.Flags.ioPrivilege != X86.Flags.ioPrivilege
-      {
-        throw .generalProtection()
-      }
-      try core.softwareInterrupt(vector, returnTo: cpu.codeAddress(cpu.nextRIP(of: op)))
+      try core.softwareInterrupt(
+        UInt8(truncatingIfNeeded: op.pointee.immediate),
+        Core.InterruptInstruction(rawValue: op.pointee.detail) ?? .numbered,
+        returnTo: cpu.codeAddress(cpu.nextRIP(of: op)))
     }
   }
 
   static let interruptReturn: Handler = { cpu, op in
     return transfer(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
-      try core.interruptReturn(log2: Int(op.pointee.detail))
+      try core.interruptReturn(
+        log2: Int(op.pointee.detail), returnTo: cpu.codeAddress(cpu.nextRIP(of: op)))
     }
   }
 
@@ -153,7 +158,8 @@ enum SystemInstructions {
     return transfer(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
       try core.farJump(
-        UInt16(truncatingIfNeeded: op.pointee.displacement), op.pointee.immediate)
+        UInt16(truncatingIfNeeded: op.pointee.displacement), op.pointee.immediate,
+        returnTo: cpu.codeAddress(cpu.nextRIP(of: op)))
     }
   }
 
@@ -162,7 +168,7 @@ enum SystemInstructions {
       let cpu = core.cpu
       try core.farCall(
         UInt16(truncatingIfNeeded: op.pointee.displacement), op.pointee.immediate,
-        log2: Int(op.pointee.detail), returnTo: cpu.nextRIP(of: op))
+        log2: Int(op.pointee.detail), returnTo: cpu.codeAddress(cpu.nextRIP(of: op)))
     }
   }
 
@@ -170,7 +176,9 @@ enum SystemInstructions {
   static let farJumpIndirect: Handler = { cpu, op in
     return transfer(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
-      try core.farJump(cpu.get(Slot.temporary1), cpu.get(Slot.temporary))
+      try core.farJump(
+        cpu.get(Slot.temporary1), cpu.get(Slot.temporary),
+        returnTo: cpu.codeAddress(cpu.nextRIP(of: op)))
     }
   }
 
@@ -179,7 +187,7 @@ enum SystemInstructions {
       let cpu = core.cpu
       try core.farCall(
         cpu.get(Slot.temporary1), cpu.get(Slot.temporary), log2: Int(op.pointee.detail),
-        returnTo: cpu.nextRIP(of: op))
+        returnTo: cpu.codeAddress(cpu.nextRIP(of: op)))
     }
   }
 
@@ -198,7 +206,7 @@ enum SystemInstructions {
     return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
       try core.loadSegment(Int(op.pointee.destination), cpu.get(op.pointee.source))
-      if op.pointee.destination == 2 { cpu.pointee.interrupt_shadow = 1 }
+      if op.pointee.destination == 2 { cpu.pointee.interrupt_shadow = InterruptShadow.stack }
     }
   }
 
@@ -208,9 +216,16 @@ enum SystemInstructions {
       let cpu = core.cpu
       var frame = StackFrame(core)
       let selector = UInt16(truncatingIfNeeded: try frame.pop(Int(op.pointee.detail)))
-      try core.loadSegment(Int(op.pointee.destination), selector)
-      if op.pointee.destination == 2 { cpu.pointee.interrupt_shadow = 1 }
+      let stack = cpu.rsp
+      // By the width of the stack that it came from.
       frame.commit()
+      do throws(Fault) {
+        try core.loadSegment(Int(op.pointee.destination), selector)
+      } catch {
+        cpu.rsp = stack
+        throw error
+      }
+      if op.pointee.destination == 2 { cpu.pointee.interrupt_shadow = InterruptShadow.stack }
     }
   }
 
@@ -342,15 +357,17 @@ enum SystemInstructions {
       let cpu = core.cpu
       try core.requirePrivilege0()
       let number = try core.debugRegister(op.pointee.detail)
+      try core.requireDebugRegisters()
       cpu.set(op.pointee.destination, core.debugRegisterValue(number))
     }
   }
 
   static let moveToDebug: Handler = { cpu, op in
-    return system(cpu, op) { (core, op) throws(Fault) in
+    return systemThenLeave(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
       try core.requirePrivilege0()
       let number = try core.debugRegister(op.pointee.detail)
+      try core.requireDebugRegisters()
       try core.setDebugRegister(number, cpu.get(op.pointee.source))
     }
   }

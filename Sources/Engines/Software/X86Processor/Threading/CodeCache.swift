@@ -1,7 +1,8 @@
 import CProcessor
 import Glibc
 
-/// Decoded instructions of one processor, by physical page and variant (mode, availability of vectors).
+/// Decoded instructions of one processor, by physical page and variant (mode, availability of vectors), and by which
+/// part of the page the code segment holds, if it does not hold all.
 ///
 /// Ops are appended to one arena and never move. A page whose code changed keeps its ops, but each is made
 /// to lead back to the run loop: whoever was about to run one finds that out by running it. When the arena is
@@ -20,6 +21,15 @@ final class CodeCache {
   private let ops: UnsafeMutablePointer<x86_op>
   private(set) var used = 0
   private var tableCount = 0
+  /// The same for parts of pages.
+  private var boundedTables: [BoundedPage: UnsafeMutablePointer<UInt32>] = [:]
+  private var boundedPages: [Int: [BoundedPage]] = [:]
+
+  private struct BoundedPage: Hashable {
+    var page: Int
+    var variant: Int
+    var bound: CodeBound
+  }
 
   /// Without pages nothing can be kept, and nothing is reserved.
   init(pages: Int) {
@@ -52,6 +62,9 @@ final class CodeCache {
 
   private func freeTables() {
     guard tableCount > 0 else { return }
+    for table in boundedTables.values { free(table) }
+    boundedTables.removeAll()
+    boundedPages.removeAll()
     for index in 0..<pages * Self.variants where tables[index] != nil {
       free(tables[index])
       tables[index] = nil
@@ -59,10 +72,11 @@ final class CodeCache {
   }
 
   /// The op of the instruction at an offset; `nil` if it is not decoded.
-  func find(page: Int, variant: Int, offset: Int) -> Op? {
-    guard let table = tables[page * Self.variants + variant], table[offset] != 0 else {
-      return nil
-    }
+  func find(page: Int, variant: Int, bound: CodeBound? = nil, offset: Int) -> Op? {
+    let kept =
+      bound.map { boundedTables[BoundedPage(page: page, variant: variant, bound: $0)] }
+      ?? tables[page * Self.variants + variant]
+    guard let table = kept, table[offset] != 0 else { return nil }
     return Op(ops + Int(table[offset] - 1))
   }
 
@@ -75,14 +89,27 @@ final class CodeCache {
   func commit(_ count: Int) { used += count }
 
   /// Names an instruction's first op.
-  func enter(page: Int, variant: Int, offset: Int, _ op: UnsafeMutablePointer<x86_op>) {
-    let slot = page * Self.variants + variant
-    if tables[slot] == nil {
-      tableCount += 1
-      tables[slot] = calloc(4096, MemoryLayout<UInt32>.stride).assumingMemoryBound(
-        to: UInt32.self)
+  func enter(
+    page: Int, variant: Int, bound: CodeBound?, offset: Int, _ op: UnsafeMutablePointer<x86_op>
+  ) {
+    let number = UInt32(op - ops) + 1
+    guard let bound else {
+      let slot = page * Self.variants + variant
+      if tables[slot] == nil { tables[slot] = makeTable() }
+      tables[slot]![offset] = number
+      return
     }
-    tables[slot]![offset] = UInt32(op - ops) + 1
+    let part = BoundedPage(page: page, variant: variant, bound: bound)
+    if boundedTables[part] == nil {
+      boundedTables[part] = makeTable()
+      boundedPages[page, default: []].append(part)
+    }
+    boundedTables[part]![offset] = number
+  }
+
+  private func makeTable() -> UnsafeMutablePointer<UInt32> {
+    tableCount += 1
+    return calloc(4096, MemoryLayout<UInt32>.stride).assumingMemoryBound(to: UInt32.self)
   }
 
   /// Forgets a page. Its ops lead back to the run loop from now on.
@@ -94,12 +121,18 @@ final class CodeCache {
     for variant in 0..<Self.variants {
       guard let table = tables[page * Self.variants + variant] else { continue }
       any = true
-      for offset in 0..<4096 where table[offset] != 0 {
-        ops[Int(table[offset] - 1)].run = lookUpHere
-        table[offset] = 0
-      }
+      empty(table)
     }
-    return any
+    guard let parts = boundedPages[page] else { return any }
+    for part in parts { empty(boundedTables[part]!) }
+    return true
+  }
+
+  private func empty(_ table: UnsafeMutablePointer<UInt32>) {
+    for offset in 0..<4096 where table[offset] != 0 {
+      ops[Int(table[offset] - 1)].run = lookUpHere
+      table[offset] = 0
+    }
   }
 
   /// Forgets everything. Only while no op runs.

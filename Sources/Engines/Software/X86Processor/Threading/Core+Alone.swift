@@ -13,6 +13,7 @@ extension Core {
   func runAlone(repetitions: Int = 0) -> Bool {
     let isTraced = self.isTraced
     cpu.pointee.interrupt_shadow = 0
+    cpu.pointee.system_flags &= ~X86.Flags.resume
     cpu.pointee.exit = LeaveReason.lookUp
     // Jumps look at it before they go on with their target, and string instructions before the next element.
     x86_attention_set(cpu, Attention.alone)

@@ -16,20 +16,24 @@ extension Core {
   func lookUpKept() -> Op? {
     let rip = cpu.pointee.rip
     statistics.lookUps.increment()
-    guard let place = codePlace(rip) else { return nil }
+    guard let bound = codeBound(), let place = codePlace(rip) else { return nil }
     guard let page = place.page else { return nil }
+    if _slowPath(hasBreakpoints), hasCodeBreakpoint(page: rip) { return nil }
     let variant = codeVariant
     let offset = Int(rip & pageMask)
     let op =
-      code.find(page: page, variant: variant, offset: offset)
-      ?? decodeRun(page: page, variant: variant, from: offset, physical: place.physical)
+      code.find(page: page, variant: variant, bound: bound, offset: offset)
+      ?? decodeRun(
+        page: page, variant: variant, bound: bound, from: offset, physical: place.physical)
     guard let op else { return nil }
     cpu.pointee.page_base = rip & ~pageMask
     let slot = Int(
       truncatingIfNeeded: (rip ^ rip >> 12) & UInt64(X86_JUMP_ENTRIES - 1))
     cpu.pointee.jumps[slot] = x86_jump_entry(
       rip: rip,
-      key: place.isGlobal ? cpu.pointee.code_key_global : cpu.pointee.code_key, op: op)
+      key: bound != nil
+        ? boundedCodeKey() : place.isGlobal ? cpu.pointee.code_key_global : cpu.pointee.code_key,
+      op: op)
     return op
   }
 
@@ -81,7 +85,9 @@ extension Core {
 
   /// Decodes instructions from an offset on: to the end of the page, to one after which nothing falls
   /// through, or to one that is decoded already. `nil` if the first reaches into the next page.
-  private func decodeRun(page: Int, variant: Int, from start: Int, physical: UInt64) -> Op? {
+  private func decodeRun(
+    page: Int, variant: Int, bound: CodeBound?, from start: Int, physical: UInt64
+  ) -> Op? {
     guard let host = memory.hostPage(holding: GPA(physical)) else { return nil }
     let capacity = (Self.longestRun + 2) * Translator.stepsPerInstruction
     guard let buffer = code.room(for: capacity) else {
@@ -94,15 +100,24 @@ extension Core {
     var translator = Translator(into: buffer, capacity: capacity)
     translator.vectorDisabled = isVectorDisabled
     translator.features = model.features
+    translator.codeBound = bound
     let mode = CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64
+    let end = (bound?.last ?? 4095) + 1
     var offset = start
     var entries = 0
     while true {
       if offset >= 4096 {
-        translator.appendLink(continueSequentially, at: 4096)
+        translator.appendLink(
+          mode == .bits64 ? continueSequentially : continueSegmented, at: 4096)
         break
       }
-      if offset != start, code.find(page: page, variant: variant, offset: offset) != nil {
+      if offset >= end {
+        translator.appendLink(lookUpHere, at: offset)
+        break
+      }
+      if offset != start,
+        code.find(page: page, variant: variant, bound: bound, offset: offset) != nil
+      {
         translator.appendLink(continueInPage, at: offset)
         break
       }
@@ -111,12 +126,12 @@ extension Core {
         break
       }
       // Watched before they are read: a write that comes later is noticed.
-      watch(page: page, physical: physical, from: offset, through: min(offset + 14, 4095))
+      watch(page: page, physical: physical, from: offset, through: min(offset + 14, end - 1))
       let first = buffer + translator.count
       let instruction: Instruction
       do throws(DecodeError) {
         instruction = try Decoder.decode(
-          UnsafeRawBufferPointer(rebasing: bytes[offset...]), mode: mode)
+          UnsafeRawBufferPointer(rebasing: bytes[offset..<end]), mode: mode)
       } catch {
         if error == .truncated {
           if entries == 0 { return nil }
@@ -124,12 +139,12 @@ extension Core {
           break
         }
         translator.appendLink(raiseTooLong, at: offset)
-        code.enter(page: page, variant: variant, offset: offset, first)
+        code.enter(page: page, variant: variant, bound: bound, offset: offset, first)
         entries += 1
         break
       }
       let flow = translator.translate(instruction, at: offset)
-      code.enter(page: page, variant: variant, offset: offset, first)
+      code.enter(page: page, variant: variant, bound: bound, offset: offset, first)
       entries += 1
       statistics.decodedInstructions.increment()
       offset += Int(instruction.length)
@@ -148,6 +163,10 @@ extension Core {
     fetched.count = 0
     while instruction == nil, fetched.count < InstructionBytes.longest {
       let linear = (rip &+ UInt64(fetched.count)) & cpu.pointee.address_mask
+      guard isInCodeSegment(linear) else {
+        raiseAtRIP(cpu, X86.Exception.generalProtection, code: 0)
+        return nil
+      }
       guard let byte = codeByte(linear) else { return nil }
       fetched.append(byte)
       do throws(DecodeError) {
@@ -162,6 +181,10 @@ extension Core {
     var translator = Translator(into: straddling, capacity: 4 * Translator.stepsPerInstruction)
     translator.vectorDisabled = isVectorDisabled
     translator.features = model.features
+    if cpu.pointee.code_mode != 2, !cpu.isInWholeCodePage(codeOffset(rip)) {
+      // No jump is linked: whether its target is in the segment is asked when it is taken.
+      translator.codeBound = CodeBound(first: 4096, last: 0)
+    }
     let offset = Int(rip & pageMask)
     if let instruction {
       if case .sequential = translator.translate(instruction, at: offset) {
@@ -171,6 +194,10 @@ extension Core {
       translator.appendLink(raiseTooLong, at: offset)
     }
     return Op(straddling)
+  }
+
+  private func isInCodeSegment(_ linear: UInt64) -> Bool {
+    cpu.pointee.code_mode == 2 || codeOffset(linear) <= cpu.limit(1)
   }
 
   /// One byte of code; `nil` once an exception was raised.

@@ -45,6 +45,10 @@ extension Core {
         if let exit = runDebugged() { return exit }
         continue
       }
+      if _slowPath(hasBreakpoints || pendingDebugStatus != 0) {
+        guard let isDone = runWithBreakpoints() else { return .tripleFault(.zero) }
+        if isDone { continue }
+      }
       // Behind STI and MOV SS what is pending waits for one instruction.
       let isShadowed = cpu.pointee.interrupt_shadow != 0 && !pending.isEmpty
       if _slowPath(isShadowed || isTraced) {
@@ -58,6 +62,25 @@ extension Core {
     }
   }
 
+  /// Does what breakpoints want done before the instruction at `rip`, and runs it if it must run alone.
+  ///
+  /// - Returns: whether there is nothing left to run; `nil` after a triple fault.
+  private func runWithBreakpoints() -> Bool? {
+    if pendingDebugStatus != 0, cpu.pointee.interrupt_shadow != InterruptShadow.stack {
+      return deliverPendingDebug() ? true : nil
+    }
+    if hasCodeBreakpoints {
+      guard let isRaised = meetCodeBreakpoint() else { return nil }
+      if isRaised { return true }
+    }
+    if breakpoints.data.isEmpty, breakpoints.ports.isEmpty,
+      cpu.pointee.interrupt_shadow != InterruptShadow.stack
+    {
+      return false
+    }
+    return runAlone() ? true : nil
+  }
+
   /// Carries out one instruction, unless a debugger wants to stop before it; the answer is why `run` is to return.
   private func runDebugged() -> Exit? {
     let rip = cpu.pointee.rip
@@ -66,6 +89,10 @@ extension Core {
       return .debug
     }
     passedBreakpoint = nil
+    if hasCodeBreakpoints {
+      guard let isRaised = meetCodeBreakpoint() else { return .tripleFault(.zero) }
+      if isRaised { return nil }
+    }
     guard runAlone() else { return .tripleFault(.zero) }
     guard debugStops.step else { return nil }
     passedBreakpoint = cpu.pointee.rip
@@ -83,35 +110,35 @@ extension Core {
   var isTraced: Bool { cpu.pointee.system_flags & X86.Flags.trap != 0 }
 
   /// What follows after threaded code was left; `false` after a triple fault.
+  ///
+  /// - Parameter isTraced: whether TF was set before the instruction.
   func conclude(isTraced: Bool) -> Bool {
-    switch cpu.pointee.exit {
+    let exit = cpu.pointee.exit
+    switch exit {
     case LeaveReason.exception:
       statistics.exceptions.increment()
+      // An instruction that faulted has reached nothing.
+      pendingDebugStatus &= DebugStatus.task
       return deliver(
         Event(
           vector: UInt8(truncatingIfNeeded: cpu.pointee.exception_vector), source: .exception,
           code: cpu.pointee.exception_has_code != 0 ? cpu.pointee.exception_code : nil))
-    case LeaveReason.halt:
-      activity = .halted
-      return !isTraced || trap()
-    case LeaveReason.entry:
-      // The handler is traced only if the way in left TF set.
-      return !isTraced || !self.isTraced || trap()
-    case LeaveReason.stateChange:
-      distrustUnheardPages()
-      return !isTraced || trap()
-    default: return !isTraced || trap()
+        && deliverPendingDebug()
+    case LeaveReason.halt: activity = .halted
+    case LeaveReason.stateChange: distrustUnheardPages()
+    case LeaveReason.unfinished:
+      // The breakpoint at a repeated instruction was met before its first round.
+      if hasCodeBreakpoints { cpu.pointee.system_flags |= X86.Flags.resume }
+    default: break
     }
-  }
-
-  /// The single-step trap behind an instruction: SDM Vol. 3B §17.3.1.4.
-  private func trap() -> Bool {
-    withUnsafeMutableBytes(of: &cpu.pointee.debug) { bytes in
-      let status = bytes.load(fromByteOffset: 48, as: UInt64.self)
-      bytes.storeBytes(of: status | 1 << 14, toByteOffset: 48, as: UInt64.self)
+    // The single-step trap behind an instruction: SDM Vol. 3B §17.3.1.4. A handler that was entered is traced only
+    // if the way in left TF set; behind MOV SS there is no trap.
+    if isTraced, exit != LeaveReason.entry || self.isTraced,
+      cpu.pointee.interrupt_shadow != InterruptShadow.stack
+    {
+      pendingDebugStatus |= DebugStatus.step
     }
-    activity = .active
-    return deliver(Event(vector: X86.Exception.debug, source: .exception, code: nil))
+    return deliverPendingDebug()
   }
 
   /// Takes what the local APIC has, in the order of SDM Vol. 3A Table 6-2; `false` after a triple fault.

@@ -19,7 +19,7 @@ extension Core {
       rip: codeOffset(cpu.pointee.rip), rflags: cpu.rflags,
       segments: (0..<6).map { segment in
         X86.Segment(
-          selector: cpu.selector(segment), base: cpu.segmentBase(segment),
+          selector: cpu.selector(segment), base: cpu.keptBase(segment),
           limit: UInt32(truncatingIfNeeded: cpu.limit(segment)),
           attributes: cpu.attributes(segment))
       },
@@ -136,6 +136,8 @@ extension Core {
         bytes.storeBytes(of: state.debug[position], toByteOffset: number * 8, as: UInt64.self)
       }
     }
+    pendingDebugStatus = 0
+    debugControlChanged()
     keptMSRs = X86.KeptMSRs()
     tscAdjust = 0
     for msr in state.msrs {

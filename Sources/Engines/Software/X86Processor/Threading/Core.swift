@@ -51,6 +51,8 @@ package final class Core: @unchecked Sendable {
   /// Raised when translations of code were dropped: keys of jump entries made before no longer match.
   var codeGeneration: UInt64 = 1
   var globalCodeGeneration: UInt64 = 1
+  /// Numbers of the code segments that hold parts of pages: see Core+CodeBounds.swift.
+  var boundedSegments: [CodeSpan: UInt64] = [:]
 
   /// Messages of other cores, and ops for one instruction that is not kept decoded.
   let messages = Mutex<[Message]>([])
@@ -66,6 +68,11 @@ package final class Core: @unchecked Sendable {
   var unheardPages: [Int] = []
 
   var nmiBlocked = false
+  /// What the guest's debug registers ask for; whether that is anything; and what of DR6 the instruction in hand has
+  /// met.
+  var breakpoints = Breakpoints()
+  var hasBreakpoints = false
+  var pendingDebugStatus: UInt64 = 0
   /// An event of a restored state that is still to enter its handler.
   var injected: X86.InjectedEvent?
   var keptMSRs = X86.KeptMSRs()
@@ -189,6 +196,8 @@ extension Core {
       bytes.storeBytes(of: 0x400, toByteOffset: 56, as: UInt64.self)
     }
     cpu.pointee.interrupt_shadow = 0
+    pendingDebugStatus = 0
+    debugControlChanged()
     nmiBlocked = false
     injected = nil
     cpu.pointee.privilege = 0
@@ -202,6 +211,7 @@ extension Core {
     cpu.setSegment(
       1, selector: UInt16(vector) << 8, base: UInt64(vector) << 12, limit: 0xffff,
       attributes: 0x9b)
+    modeChanged()
     setOffset(0)
     activity = .active
   }
@@ -212,9 +222,8 @@ extension Core {
     let isLong = cpu.isLongModeActive && attributes & 0x2000 != 0
     cpu.pointee.code_mode = isLong ? 2 : attributes & 0x4000 != 0 ? 1 : 0
     cpu.pointee.address_mask = isLong ? .max : 0xffff_ffff
-    if isLong {
-      for segment in 0..<4 { cpu.set(Slot.segmentBase &+ UInt8(segment * 8), 0 as UInt64) }
-    }
+    cpu.updateSegmentRules()
+    cpu.updateCodeBounds()
     cpu.pointee.tlb = tlb.table(user: cpu.pointee.privilege == 3)
     updateStackMask()
     updateCodeKeys()
@@ -235,6 +244,7 @@ extension Core {
     let mode = UInt64(codeVariant) << 3 | (cpu.pointee.privilege == 3 ? 4 : 0)
     cpu.pointee.code_key = codeGeneration << 8 | mode | 1
     cpu.pointee.code_key_global = globalCodeGeneration << 8 | mode | 2
+    cpu.pointee.code_key_bounded = 0
   }
 
   /// Drops cached translations, of data and of code: those of this address space, or all.
@@ -323,7 +333,7 @@ extension Core {
   }
 
   /// The exception that a translation raised, taken back to be thrown.
-  private func takeFault() -> Fault {
+  func takeFault() -> Fault {
     cpu.pointee.exit = LeaveReason.lookUp
     return Fault(
       vector: UInt8(truncatingIfNeeded: cpu.pointee.exception_vector),
@@ -334,6 +344,7 @@ extension Core {
   /// code is decoded. `nil`: not memory, not writable, or across a page.
   func hostForWriting(_ linear: UInt64, _ size: Int) -> (UnsafeMutableRawPointer, Int)? {
     guard linear & pageMask <= pageMask &+ 1 &- UInt64(size),
+      !hasBreakpoints || !hasDataBreakpoint(page: linear),
       let entry = translate(linear, write: true),
       entry.physical & UInt64(X86_TLB_DEVICE) == 0,
       case .memory(let page) = destination(ofWriteTo: entry.physical & ~pageMask)

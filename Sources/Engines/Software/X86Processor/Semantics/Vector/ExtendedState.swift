@@ -131,7 +131,7 @@ enum ExtendedState {
 // MARK: - XSAVE, XSAVEOPT, XRSTOR
 
 /// The address of the instruction's area, of which `size` bytes are used; `nil` once an exception was raised.
-private func areaAddress(_ cpu: CPU, _ op: Op, _ size: Int) -> UInt64? {
+private func areaAddress(_ cpu: CPU, _ op: Op, _ size: Int, write: Bool) -> UInt64? {
   guard cpu.pointee.cr4 & X86.CR4.xsave != 0 else {
     raise(cpu, op, X86.Exception.invalidOpcode)
     return nil
@@ -140,7 +140,7 @@ private func areaAddress(_ cpu: CPU, _ op: Op, _ size: Int) -> UInt64? {
     raise(cpu, op, X86.Exception.deviceNotAvailable)
     return nil
   }
-  guard let address = Segmented.linear(cpu, op, size) else { return nil }
+  guard let address = Segmented.linear(cpu, op, size, write: write) else { return nil }
   guard address & 63 == 0 else {
     raise(cpu, op, X86.Exception.generalProtection, code: 0)
     return nil
@@ -159,9 +159,9 @@ extension UnsafeMutablePointer<x86_cpu> {
 private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
   let requested = cpu.requestedComponents
   let size = Int(Components.areaSize(requested))
-  guard let address = areaAddress(cpu, op, size), isWritable(cpu, op, address, size) else {
-    return false
-  }
+  guard let address = areaAddress(cpu, op, size, write: true),
+    isWritable(cpu, op, address, size)
+  else { return false }
   cpu.pointee.mxcsr = cpu.mxcsr
   let inUse = cpu.componentsInUse
   let isOptimised = op.pointee.immediate != 0
@@ -201,7 +201,7 @@ private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
 private func restoreComponents(_ cpu: CPU, _ op: Op) -> Bool {
   let requested = cpu.requestedComponents
   let size = Int(Components.areaSize(requested))
-  guard let address = areaAddress(cpu, op, size) else { return false }
+  guard let address = areaAddress(cpu, op, size, write: false) else { return false }
   var area = AreaBytes(repeating: .zero)
   return withUnsafeMutableBytes(of: &area) {
     guard let bytes = $0.baseAddress, loadBlock(cpu, op, address, into: bytes, size) else {

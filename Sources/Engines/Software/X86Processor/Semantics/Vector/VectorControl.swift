@@ -171,7 +171,8 @@ private typealias SaveAreaBytes = InlineArray<32, SIMD16<UInt8>>
 
 @inline(__always)
 private func saveState<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, SaveArea.size), saveState(cpu, op, address) else { return }
+  guard let address = A.linear(cpu, op, SaveArea.size, write: true), saveState(cpu, op, address)
+  else { return }
   return next(cpu, op)
 }
 
@@ -189,9 +190,9 @@ private func saveState(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
 
 @inline(__always)
 private func restoreState<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, SaveArea.size), restoreState(cpu, op, address) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, SaveArea.size, write: false),
+    restoreState(cpu, op, address)
+  else { return }
   return next(cpu, op)
 }
 

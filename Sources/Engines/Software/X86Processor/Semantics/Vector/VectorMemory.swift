@@ -9,7 +9,7 @@ import CProcessor
 /// Loads an integer and clears what is above it.
 @inline(__always)
 func loadVector<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size),
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: false),
     let value = load(cpu, op, address, T.self)
   else { return }
   cpu.setVector(op.pointee.destination, Quadwords(UInt64(truncatingIfNeeded: value), 0))
@@ -19,7 +19,8 @@ func loadVector<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ op:
 /// Loads eight bytes into one half of a register.
 @inline(__always)
 func loadHalf<A: Addressing>(_: A.Type, high: Bool, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, 8), let value = load(cpu, op, address, UInt64.self)
+  guard let address = A.linear(cpu, op, 8, write: false),
+    let value = load(cpu, op, address, UInt64.self)
   else { return }
   (cpu.vectorBytes(op.pointee.destination) + (high ? 8 : 0)).storeBytes(of: value, as: UInt64.self)
   return next(cpu, op)
@@ -28,9 +29,9 @@ func loadHalf<A: Addressing>(_: A.Type, high: Bool, _ cpu: CPU, _ op: Op) {
 /// Loads 16 bytes.
 @inline(__always)
 func loadWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, 16), !aligned || isAligned(cpu, op, address, 16) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, 16, write: false),
+    !aligned || isAligned(cpu, op, address, 16)
+  else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.read_tag == (address &+ 15) & ~pageMask) {
     cpu.setVector(
@@ -45,9 +46,9 @@ func loadWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
 /// Loads 32 bytes.
 @inline(__always)
 func loadWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, 32), !aligned || isAligned(cpu, op, address, 32) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, 32, write: false),
+    !aligned || isAligned(cpu, op, address, 32)
+  else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.read_tag == (address &+ 31) & ~pageMask) {
     let host = hostPointer(address, entry.pointee.addend)
@@ -131,7 +132,8 @@ func storeVector<A: Addressing, T: Width>(
   _: A.Type, _: T.Type, high: Bool = false, _ cpu: CPU, _ op: Op
 ) {
   let value = (cpu.vectorBytes(op.pointee.source) + (high ? 8 : 0)).load(as: T.self)
-  guard let address = A.linear(cpu, op, MemoryLayout<T>.size), store(cpu, op, address, value)
+  guard let address = A.linear(cpu, op, MemoryLayout<T>.size, write: true),
+    store(cpu, op, address, value)
   else { return }
   return next(cpu, op)
 }
@@ -139,9 +141,9 @@ func storeVector<A: Addressing, T: Width>(
 /// Stores 16 bytes.
 @inline(__always)
 func storeWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, 16), !aligned || isAligned(cpu, op, address, 16) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, 16, write: true),
+    !aligned || isAligned(cpu, op, address, 16)
+  else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.write_tag == (address &+ 15) & ~pageMask) {
     hostPointer(address, entry.pointee.addend).storeBytes(
@@ -155,9 +157,9 @@ func storeWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
 /// Stores 32 bytes.
 @inline(__always)
 func storeWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, 32), !aligned || isAligned(cpu, op, address, 32) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, 32, write: true),
+    !aligned || isAligned(cpu, op, address, 32)
+  else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.write_tag == (address &+ 31) & ~pageMask) {
     let host = hostPointer(address, entry.pointee.addend)
@@ -220,9 +222,9 @@ enum VectorStores {
 @inline(never)
 private func storeMasked(_ cpu: CPU, _ op: Op) -> Bool {
   let count = Int(op.pointee.detail)
-  guard let address = Segmented.linear(cpu, op, count), isWritable(cpu, op, address, count) else {
-    return false
-  }
+  guard let address = Segmented.linear(cpu, op, count, write: true),
+    isWritable(cpu, op, address, count)
+  else { return false }
   let bytes = cpu.vectorBytes(op.pointee.source)
   let mask = cpu.vectorBytes(op.pointee.destination)
   for index in 0..<count
@@ -251,7 +253,7 @@ func loadBlock(
   while done < count {
     let size = pieceSize(count &- done)
     let piece = (linear &+ UInt64(done)) & cpu.pointee.address_mask
-    guard cpu.core({ core in core.load(piece, size) }) else { return false }
+    guard cpu.core({ core in core.load(piece, size) }) else { return raiseOnStack(cpu, op) }
     var value = cpu.pointee.slow_value.0
     (bytes + done).copyMemory(from: &value, byteCount: size)
     done &+= size
@@ -292,7 +294,7 @@ func isWritable(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ count: Int) -> Bool {
   return cpu.core { core in
     core.translate(linear, write: true) != nil
       && (lastPage == linear & ~pageMask || core.translate(lastPage, write: true) != nil)
-  }
+  } || raiseOnStack(cpu, op)
 }
 
 /// The largest access that the rest of a block allows.

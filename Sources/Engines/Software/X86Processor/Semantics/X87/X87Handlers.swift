@@ -107,7 +107,8 @@ private func operandSize(_ op: Op) -> Int { Int(op.pointee.detail) }
 
 @inline(__always)
 private func loadX87<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, operandSize(op)), loadX87(cpu, op, address) else { return }
+  guard let address = A.linear(cpu, op, operandSize(op), write: false), loadX87(cpu, op, address)
+  else { return }
   return next(cpu, op)
 }
 
@@ -136,9 +137,8 @@ private func loadX87(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
 
 @inline(__always)
 private func storeX87<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, operandSize(op)), storeX87(cpu, op, address) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, operandSize(op), write: true), storeX87(cpu, op, address)
+  else { return }
   return next(cpu, op)
 }
 
@@ -172,9 +172,9 @@ private func imageFormat(_ cpu: CPU, _ op: Op) -> X87EnvironmentFormat {
 
 @inline(__always)
 private func loadX87Image<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, operandSize(op)), loadX87Image(cpu, op, address) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, operandSize(op), write: false),
+    loadX87Image(cpu, op, address)
+  else { return }
   return next(cpu, op)
 }
 
@@ -197,9 +197,9 @@ private func loadX87Image(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
 
 @inline(__always)
 private func storeX87Image<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
-  guard let address = A.linear(cpu, op, operandSize(op)), storeX87Image(cpu, op, address) else {
-    return
-  }
+  guard let address = A.linear(cpu, op, operandSize(op), write: true),
+    storeX87Image(cpu, op, address)
+  else { return }
   return next(cpu, op)
 }
 

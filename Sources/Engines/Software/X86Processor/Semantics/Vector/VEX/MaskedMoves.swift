@@ -18,7 +18,9 @@ private func isChosen(_ mask: SIMD8<UInt32>, _ index: Int, _ log2: Int) -> Bool 
 
 /// Loads an element; `nil` once an exception was raised.
 private func loadElement(_ cpu: CPU, _ op: Op, _ offset: UInt64, _ log2: Int) -> UInt64? {
-  guard let address = segmentedAddress(cpu, op, 1 &<< log2, offset) else { return nil }
+  guard let address = segmentedAddress(cpu, op, 1 &<< log2, offset, write: false) else {
+    return nil
+  }
   if log2 == 3 { return load(cpu, op, address, UInt64.self) }
   return load(cpu, op, address, UInt32.self).map(UInt64.init)
 }
@@ -78,7 +80,7 @@ private func storeMasked(_ cpu: CPU, _ op: Op) -> Bool {
     for index in 0..<count where isChosen(mask, index, log2) {
       let size = 1 &<< log2
       let offset = start &+ UInt64(index &<< log2)
-      guard let address = segmentedAddress(cpu, op, size, offset) else { return false }
+      guard let address = segmentedAddress(cpu, op, size, offset, write: true) else { return false }
       let isDone =
         isTrial
         ? isWritable(cpu, op, address, size)
