@@ -23,7 +23,7 @@ extension X86 {
     package let model: UInt32
     package let stepping: UInt32
     package let brand: String
-    package let features: Features
+    package var features: Features
     /// Bits of a physical and of a linear address.
     package let physicalAddressBits: UInt32
     package let linearAddressBits: UInt32
@@ -76,7 +76,7 @@ extension X86 {
         24,  // TSC-deadline timer
         31),  // running under a hypervisor
       leaf1EDX: bits(
-        0,  // x87
+        0, 1,  // x87, virtual-8086 mode extensions
         2,  // debugging extensions
         3,  // 4 MiB pages
         4, 5, 6,  // TSC, MSRs, PAE
@@ -90,7 +90,7 @@ extension X86 {
       leaf7EBX: 0, leaf7ECX: 0, leaf7EDX: 0,
       extendedECX: bits(0),  // LAHF in 64-bit mode
       extendedEDX: bits(
-        0, 2, 3, 4, 5, 6, 8, 9, 12, 13, 15, 16, 17, 23, 24,  // as in leaf 1, the AMD way
+        0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 13, 15, 16, 17, 23, 24,  // as in leaf 1, the AMD way
         11,  // SYSCALL
         20,  // no-execute
         29),  // long mode
@@ -126,6 +126,13 @@ extension X86.Features {
   package var hasAVX2: Bool { leaf7EBX & 1 << 5 != 0 }
   package var hasBMI2: Bool { leaf7EBX & 1 << 8 != 0 }
   package var hasLZCNT: Bool { extendedECX & 1 << 5 != 0 }
+  package var hasVME: Bool { leaf1EDX & 1 << 1 != 0 }
+  package var hasPCID: Bool { leaf1ECX & 1 << 17 != 0 }
+  package var hasSMEP: Bool { leaf7EBX & 1 << 7 != 0 }
+  package var hasINVPCID: Bool { leaf7EBX & 1 << 10 != 0 }
+  package var hasSMAP: Bool { leaf7EBX & 1 << 20 != 0 }
+  package var hasUMIP: Bool { leaf7ECX & 1 << 2 != 0 }
+  package var hasLA57: Bool { leaf7ECX & 1 << 16 != 0 }
   package var hasRDTSCP: Bool { extendedEDX & 1 << 27 != 0 }
 
   /// The state components that XCR0 may enable: SDM Vol. 1 §13.3.

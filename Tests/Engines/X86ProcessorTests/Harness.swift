@@ -55,13 +55,17 @@ final class TestMachine {
   var buses: Buses
   private var nextTable = Place.pageTables
 
-  init(tscFrequency: UInt64 = 1_000_000_000) {
+  /// - Parameter features: what the processor has beyond those of its model, as leaf 1 ECX, leaf 7 EBX and ECX.
+  init(tscFrequency: UInt64 = 1_000_000_000, features: (UInt32, UInt32, UInt32) = (0, 0, 0)) {
     memory = try! GuestMemory([.init(start: GPA(0), count: 16 << 20)])
     apics = LocalAPICs(
       processors: 1, clock: clock, loop: loop, tscFrequency: tscFrequency,
       attention: surroundings)
     var model = X86.CPUModel.x86_64v2
     model.tscFrequency = tscFrequency
+    model.features.leaf1ECX |= features.0
+    model.features.leaf7EBX |= features.1
+    model.features.leaf7ECX |= features.2
     core = Core(index: 0, memory: memory, apic: apics[0], model: model, clock: clock)
     buses = Buses(ports: ports, registers: deviceRegisters)
     watchdog = Watchdog(core)

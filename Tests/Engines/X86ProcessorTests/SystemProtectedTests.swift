@@ -87,6 +87,7 @@ struct SystemProtectedTests {
     machine.cpu.pointee.cr3 = Self.directory
     machine.cpu.pointee.cr4 = X86.CR4.physicalAddressExtension
     machine.cpu.pointee.cr0 |= X86.CR0.paging
+    machine.core.reloadPageDirectoryPointers()
     machine.core.flushTranslations(global: true)
     #expect(machine.run(from: Place.code) == .halted)
     #expect(machine.haltedVector == nil)

@@ -49,6 +49,7 @@ enum {
   X86_TLB_GLOBAL = 2,
   X86_TLB_LARGE = 4,      // part of a page larger than 4 KiB
   X86_TLB_DEVICE = 8,     // no memory there
+  X86_TLB_USER = 16,      // of the user, and the supervisor is to ask for it at every access
 };
 
 /// A processor at work. The first 256 bytes are what ops name by offset.

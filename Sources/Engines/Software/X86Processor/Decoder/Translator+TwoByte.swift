@@ -102,6 +102,13 @@ extension Translator {
 
   mutating func threeByte38() -> Flow {
     if 0xf0...0xf1 ~= i.opcode, let flow = moveReversed() { return flow }
+    if i.opcode == 0x82, i.isMemory, i.mandatoryPrefix == 0x66, features.hasINVPCID {
+      let all = MemoryHandlers(
+        SystemInstructions.invalidateContext, SystemInstructions.invalidateContext,
+        SystemInstructions.invalidateContext)
+      emit(all, s: Slot.register(i.reg))
+      return .ends
+    }
     return vectorThreeByte38() ?? undefined()
   }
 
@@ -216,6 +223,10 @@ extension Translator {
       case (6, _):
         emit(SystemInstructions.loadMachineStatus, s: Slot.register(i.rm))
         return .ends
+      case (1, 2) where features.hasSMAP && i.mandatoryPrefix == 0:
+        emit(SystemInstructions.setAccessFlag, detail: 0)
+      case (1, 3) where features.hasSMAP && i.mandatoryPrefix == 0:
+        emit(SystemInstructions.setAccessFlag, detail: 1)
       case (7, 0) where i.mode == .bits64: emit(SystemInstructions.swapGS)
       case (7, 1) where features.hasRDTSCP:
         emit(SystemInstructions.readTimeStamp, detail: 1)

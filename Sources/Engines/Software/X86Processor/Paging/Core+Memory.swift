@@ -129,7 +129,8 @@ extension Core {
       tlb.table(user: user)
       + Int(truncatingIfNeeded: (linear >> 12) & UInt64(X86_TLB_ENTRIES - 1))
     if entry.pointee.read_tag & ~pageMask == linear & ~pageMask, entry.pointee.read_tag != .max,
-      !write || entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0
+      !write || entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
+      entry.pointee.physical & UInt64(X86_TLB_USER) == 0 || !isSupervisorAccessPrevented
     {
       // Known and permitted; what keeps it off the fast path may have passed.
       if write { grantWrites(entry) }
@@ -168,6 +169,11 @@ extension Core {
       entry.read_tag = page | 1
     }
     if _slowPath(hasBreakpoints), hasDataBreakpoint(page: linear) { entry.read_tag = page | 1 }
+    if found.user, !user, cpu.pointee.cr4 & X86.CR4.supervisorAccessPrevention != 0 {
+      // AC decides at every access.
+      entry.physical |= UInt64(X86_TLB_USER)
+      entry.read_tag = page | 1
+    }
     if tlb.dropsGrants(fill: linear, user: user) { noteLostGrants() }
     tlb.fill(linear, user: user, entry)
   }
@@ -177,7 +183,7 @@ extension Core {
     guard entry.pointee.write_tag & pageMask != 0,
       !hasBreakpoints || !hasDataBreakpoint(page: entry.pointee.read_tag),
       entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
-      entry.pointee.physical & UInt64(X86_TLB_DEVICE) == 0,
+      entry.pointee.physical & UInt64(X86_TLB_DEVICE | X86_TLB_USER) == 0,
       case .memory(let page) = destination(ofWriteTo: entry.pointee.physical & ~pageMask),
       memory.watchedLines.watched(page: page.index) == 0
     else { return }

@@ -16,6 +16,8 @@ struct Translation {
   var writable: Bool
   var global: Bool
   var large: Bool
+  /// The tables give the page to the user.
+  var user = false
   /// The leaf's dirty flag: a page is not written without being asked until it is set.
   var dirty: Bool
 }
@@ -65,33 +67,33 @@ extension Core {
     let reservedTop: UInt64 =
       ((1 &<< 52) &- 1) & ~((1 &<< UInt64(physicalAddressBits)) &- 1)
       | (noExecuteEnabled ? 0 : Entry.noExecute)
-    var level = !isLong ? 2 : cpu.pointee.cr4 & X86.CR4.linearAddress57 != 0 ? 4 : 3
-    var table =
-      isLong ? cpu.pointee.cr3 & 0x000f_ffff_ffff_f000 : cpu.pointee.cr3 & 0xffff_ffe0
+    var level = !isLong ? 1 : cpu.pointee.cr4 & X86.CR4.linearAddress57 != 0 ? 4 : 3
+    var table = cpu.pointee.cr3 & 0x000f_ffff_ffff_f000
+    if !isLong {
+      // The entries of PAE's first table are in registers: SDM Vol. 3A §4.4.1.
+      let entry = pageDirectoryPointers[Int(linear &>> 30 & 3)]
+      guard entry & Entry.present != 0 else { throw fault(access, present: false) }
+      table = entry & 0x000f_ffff_ffff_f000
+    }
     var permissions = Entry.writable | Entry.user
     var noExecute = false
     while true {
       let bits = UInt64(12 + 9 * level)
-      let index = (linear &>> bits) & (!isLong && level == 2 ? 3 : 0x1ff)
+      let index = (linear &>> bits) & 0x1ff
       let address = table &+ index &* 8
       guard let slot = pageTableEntry(address, 8) else {
         throw fault(access, present: false)
       }
       let entry = slot.load(as: UInt64.self)
       guard entry & Entry.present != 0 else { throw fault(access, present: false) }
-      let isPAERoot = !isLong && level == 2
-      guard entry & reservedTop == 0, level < 3 || entry & Entry.large == 0,
-        !isPAERoot || entry & 0x1e6 == 0
+      guard entry & (isLong ? reservedTop : reservedTop | 0x7ff0_0000_0000_0000) == 0,
+        level < 3 || entry & Entry.large == 0
       else { throw fault(access, present: true, reserved: true) }
-      if !isPAERoot {
-        permissions &= entry
-        if entry & Entry.noExecute != 0 { noExecute = true }
-      }
-      let isLeaf = level == 0 || (entry & Entry.large != 0 && !isPAERoot)
+      permissions &= entry
+      if entry & Entry.noExecute != 0 { noExecute = true }
+      let isLeaf = level == 0 || entry & Entry.large != 0
       if !isLeaf {
-        guard isPAERoot || mark(address, slot, UInt64.self, entry, Entry.accessed) else {
-          return nil
-        }
+        guard mark(address, slot, UInt64.self, entry, Entry.accessed) else { return nil }
         table = entry & 0x000f_ffff_ffff_f000
         level -= 1
         continue
@@ -108,7 +110,8 @@ extension Core {
         physical: ((entry & 0x000f_ffff_ffff_f000 & ~pageBits) | linear & pageBits) & a20Mask,
         writable: mayWrite(access, permissions),
         global: entry & Entry.global != 0 && cpu.pointee.cr4 & X86.CR4.globalPages != 0,
-        large: level > 0, dirty: access.write || entry & Entry.dirty != 0)
+        large: level > 0, user: permissions & Entry.user != 0,
+        dirty: access.write || entry & Entry.dirty != 0)
     }
   }
 
@@ -123,16 +126,21 @@ extension Core {
     let globalEnabled = cpu.pointee.cr4 & X86.CR4.globalPages != 0
     let marks = access.write ? Entry.accessed | Entry.dirty : Entry.accessed
     if outerEntry & Entry.large != 0, cpu.pointee.cr4 & X86.CR4.pageSizeExtensions != 0 {
+      // PSE-36: bits 13 to 20 are the address' bits 32 to 39, as far as it has them; bit 21 is reserved.
+      let upper = (outerEntry &>> 13 & 0x1ff) &<< 32
+      guard upper >> min(UInt64(physicalAddressBits), 40) == 0 else {
+        throw fault(access, present: true, reserved: true)
+      }
       try check(access, permissions: outerEntry, noExecute: false)
       guard
         mark(directory, outer, UInt32.self, UInt32(truncatingIfNeeded: outerEntry), UInt32(marks))
       else { return nil }
-      // PSE-36: bits 13 to 20 are the address' bits 32 to 39.
-      let base = outerEntry & 0xffc0_0000 | (outerEntry &>> 13 & 0xff) &<< 32
+      let base = outerEntry & 0xffc0_0000 | upper
       return Translation(
         physical: (base | linear & 0x3f_ffff) & a20Mask,
         writable: mayWrite(access, outerEntry),
         global: globalEnabled && outerEntry & Entry.global != 0, large: true,
+        user: outerEntry & Entry.user != 0,
         dirty: access.write || outerEntry & Entry.dirty != 0)
     }
     guard
@@ -153,6 +161,7 @@ extension Core {
       physical: (entry & 0xffff_f000 | linear & pageMask) & a20Mask,
       writable: mayWrite(access, permissions),
       global: globalEnabled && entry & Entry.global != 0, large: false,
+      user: permissions & Entry.user != 0,
       dirty: access.write || entry & Entry.dirty != 0)
   }
 
@@ -202,9 +211,10 @@ extension Core {
     }
   }
 
-  private var isSupervisorAccessPrevented: Bool {
+  /// SMAP: SDM Vol. 3A §4.6.1. What the processor does of its own accord while the user runs, AC does not permit.
+  var isSupervisorAccessPrevented: Bool {
     cpu.pointee.cr4 & X86.CR4.supervisorAccessPrevention != 0
-      && cpu.pointee.system_flags & X86.Flags.alignmentCheck == 0
+      && (cpu.pointee.system_flags & X86.Flags.alignmentCheck == 0 || cpu.pointee.privilege == 3)
   }
 
   private func fault(_ access: PageAccess, present: Bool, reserved: Bool = false) -> PageFault {

@@ -315,15 +315,23 @@ let callSegmented: Handler = { cpu, op in
     op.pointee.flags == 0
     ? cpu.get(op.pointee.source, UInt64.self) & mask
     : (cpu.pointee.page_base &+ op.pointee.immediate &- base) & mask
-  guard mayGo(cpu, op, to: target) else { return }
+  let isWhole = cpu.isInWholeCodePage(target)
+  if _slowPath(!isWhole) { guard isWithinCode(cpu, op, target) else { return } }
   guard push(cpu, op, cpu.nextRIP(of: op) &- base, log2: size) else { return }
-  return goTo(cpu, op, offset: target)
+  let rip = (base &+ target) & 0xffff_ffff
+  if _fastPath(isWhole) { return goTo(cpu, rip) }
+  guard let next = boundedTarget(cpu, op, rip, target) else { return }
+  return next.pointee.run(cpu, next)
 }
 
 let returnNearSegmented: Handler = { cpu, op in
   let size = Int(op.pointee.detail)
   guard let target = stackTop(cpu, op, log2: size) else { return }
-  guard mayGo(cpu, op, to: target) else { return }
+  let isWhole = cpu.isInWholeCodePage(target)
+  if _slowPath(!isWhole) { guard isWithinCode(cpu, op, target) else { return } }
   cpu.addToStackPointer(UInt64(1 &<< size) &+ op.pointee.immediate)
-  return goTo(cpu, op, offset: target)
+  let rip = (cpu.segmentBase(1) &+ target) & 0xffff_ffff
+  if _fastPath(isWhole) { return goTo(cpu, rip) }
+  guard let next = boundedTarget(cpu, op, rip, target) else { return }
+  return next.pointee.run(cpu, next)
 }

@@ -77,7 +77,9 @@ extension Core {
   }
 
   private func canonical(_ value: UInt64) throws(Fault) -> UInt64 {
-    guard (Int64(bitPattern: value) &<< 16) &>> 16 == Int64(bitPattern: value) else {
+    // Also outside long mode; with five levels of paging in 57 bits.
+    let shift: Int64 = cpu.pointee.cr4 & X86.CR4.linearAddress57 != 0 ? 7 : 16
+    guard (Int64(bitPattern: value) &<< shift) &>> shift == Int64(bitPattern: value) else {
       throw .generalProtection()
     }
     return value

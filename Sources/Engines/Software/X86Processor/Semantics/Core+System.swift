@@ -2,6 +2,7 @@ import InterruptControllers
 import ArchitectureX86
 import Board
 import CProcessor
+import Memory
 
 // What system instructions do to the processor.
 
@@ -12,15 +13,18 @@ extension Core {
     let old = cpu.pointee.cr0
     guard value >> 32 == 0,
       value & X86.CR0.paging == 0 || value & X86.CR0.protection != 0,
-      value & X86.CR0.notWriteThrough == 0 || value & X86.CR0.cacheDisable != 0
+      value & X86.CR0.notWriteThrough == 0 || value & X86.CR0.cacheDisable != 0,
+      value & X86.CR0.paging != 0 || cpu.pointee.cr4 & X86.CR4.processContextIdentifiers == 0
     else { throw .generalProtection() }
     let turnsOn = value & ~old & X86.CR0.paging != 0
     let turnsOff = old & ~value & X86.CR0.paging != 0
     if turnsOn, cpu.pointee.efer & X86.EFER.longModeEnable != 0 {
       guard cpu.pointee.cr4 & X86.CR4.physicalAddressExtension != 0,
-        cpu.attributes(1) & 0x2000 == 0
+        cpu.attributes(1) & 0x2000 == 0, cpu.pointee.tr_attributes & 8 != 0
       else { throw .generalProtection() }
       cpu.pointee.efer |= X86.EFER.longModeActive
+    } else if turnsOn, cpu.pointee.cr4 & X86.CR4.physicalAddressExtension != 0 {
+      try loadPageDirectoryPointers(from: cpu.pointee.cr3)
     }
     if turnsOff {
       guard cpu.pointee.code_mode != 2 else { throw .generalProtection() }
@@ -34,23 +38,68 @@ extension Core {
   }
 
   func setCR3(_ value: UInt64) throws(Fault) {
+    var value = value
     if cpu.isLongModeActive {
+      // Bit 63 spares translations, of which none are spared here: SDM Vol. 3A §4.10.4.1.
+      if cpu.pointee.cr4 & X86.CR4.processContextIdentifiers != 0 { value &= ~(1 << 63) }
       guard value >> UInt64(physicalAddressBits) == 0 else { throw .generalProtection() }
+    } else if usesPageDirectoryPointers {
+      try loadPageDirectoryPointers(from: value)
     }
     cpu.pointee.cr3 = value
     flushTranslations(global: cpu.pointee.cr4 & X86.CR4.globalPages == 0)
   }
 
+  /// PAE paging, which keeps the entries of its first table in registers: SDM Vol. 3A §4.4.1.
+  var usesPageDirectoryPointers: Bool {
+    cpu.pointee.cr0 & X86.CR0.paging != 0 && !cpu.isLongModeActive
+      && cpu.pointee.cr4 & X86.CR4.physicalAddressExtension != 0
+  }
+
+  /// Loads those registers; where an entry has reserved bits set, none.
+  func loadPageDirectoryPointers(from cr3: UInt64) throws(Fault) {
+    var entries = InlineArray<4, UInt64>(repeating: 0)
+    let reserved = 0x1e6 | ~((1 as UInt64) << UInt64(physicalAddressBits) - 1)
+    for index in 0..<4 {
+      let address = (cr3 & 0xffff_ffe0 + UInt64(index) * 8) & a20Mask
+      guard let page = reachablePage(address) else { continue }
+      let entry = page.base.load(fromByteOffset: Int(address & pageMask), as: UInt64.self)
+      guard entry & 1 == 0 || entry & reserved == 0 else { throw .generalProtection() }
+      entries[index] = entry
+    }
+    pageDirectoryPointers = entries
+  }
+
+  /// The same for a state that comes from elsewhere: what cannot be loaded is not present.
+  func reloadPageDirectoryPointers() {
+    pageDirectoryPointers = InlineArray(repeating: 0)
+    if usesPageDirectoryPointers { try? loadPageDirectoryPointers(from: cpu.pointee.cr3) }
+  }
+
   func setCR4(_ value: UInt64) throws(Fault) {
     let old = cpu.pointee.cr4
     guard value & ~permittedCR4 == 0,
-      !cpu.isLongModeActive || value & X86.CR4.physicalAddressExtension != 0
+      !cpu.isLongModeActive || value & X86.CR4.physicalAddressExtension != 0,
+      !cpu.isLongModeActive || (value ^ old) & X86.CR4.linearAddress57 == 0,
+      value & ~old & X86.CR4.processContextIdentifiers == 0
+        || cpu.isLongModeActive && cpu.pointee.cr3 & 0xfff == 0
     else { throw .generalProtection() }
+    let reloading =
+      X86.CR4.physicalAddressExtension | X86.CR4.pageSizeExtensions | X86.CR4.globalPages
+      | X86.CR4.supervisorExecutionPrevention
     cpu.pointee.cr4 = value
+    if usesPageDirectoryPointers, (value ^ old) & reloading != 0 {
+      do throws(Fault) {
+        try loadPageDirectoryPointers(from: cpu.pointee.cr3)
+      } catch {
+        cpu.pointee.cr4 = old
+        throw error
+      }
+    }
     let translating =
       X86.CR4.pageSizeExtensions | X86.CR4.physicalAddressExtension | X86.CR4.globalPages
       | X86.CR4.supervisorExecutionPrevention | X86.CR4.supervisorAccessPrevention
-      | X86.CR4.linearAddress57
+      | X86.CR4.linearAddress57 | X86.CR4.processContextIdentifiers
     if (value ^ old) & translating != 0 { flushTranslations(global: true) }
     modeChanged()
     debugControlChanged()
@@ -58,12 +107,17 @@ extension Core {
 
   /// The bits that the model's features give a meaning.
   private var permittedCR4: UInt64 {
-    X86.CR4.timeStampDisable | X86.CR4.debuggingExtensions | X86.CR4.pageSizeExtensions
+    let features = model.features
+    return X86.CR4.timeStampDisable | X86.CR4.debuggingExtensions | X86.CR4.pageSizeExtensions
       | X86.CR4.physicalAddressExtension | X86.CR4.machineCheck | X86.CR4.globalPages
       | X86.CR4.performanceCounters | X86.CR4.fxsave | X86.CR4.simdExceptions
-      | (model.features.hasXSAVE ? X86.CR4.xsave : 0)
-      | (model.features.leaf7EBX & 1 << 7 != 0 ? X86.CR4.supervisorExecutionPrevention : 0)
-      | (model.features.leaf7EBX & 1 << 20 != 0 ? X86.CR4.supervisorAccessPrevention : 0)
+      | (features.hasXSAVE ? X86.CR4.xsave : 0)
+      | (features.hasVME ? X86.CR4.virtual8086 | X86.CR4.protectedVirtualInterrupts : 0)
+      | (features.hasPCID ? X86.CR4.processContextIdentifiers : 0)
+      | (features.hasSMEP ? X86.CR4.supervisorExecutionPrevention : 0)
+      | (features.hasSMAP ? X86.CR4.supervisorAccessPrevention : 0)
+      | (features.hasUMIP ? X86.CR4.userModeInstructionPrevention : 0)
+      | (features.hasLA57 ? X86.CR4.linearAddress57 : 0)
   }
 
   // MARK: - Debug registers: SDM Vol. 3B §17.2

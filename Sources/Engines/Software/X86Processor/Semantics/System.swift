@@ -266,6 +266,7 @@ enum SystemInstructions {
 
   /// SGDT, SIDT into the temporaries: `detail` 0 or 1.
   static let readTable: Handler = { cpu, op in
+    guard cpu.mayReadTables else { return raise(cpu, op, X86.Exception.generalProtection, code: 0) }
     let isGDT = op.pointee.detail == 0
     cpu.set(
       Slot.temporary, UInt64(isGDT ? cpu.pointee.gdtr_limit : cpu.pointee.idtr_limit))
@@ -294,6 +295,7 @@ enum SystemInstructions {
   /// SLDT, STR: `detail` 0 or 1.
   static let readTaskRegister: Handler = { cpu, op in
     guard !cpu.usesParagraphs else { return raise(cpu, op, X86.Exception.invalidOpcode) }
+    guard cpu.mayReadTables else { return raise(cpu, op, X86.Exception.generalProtection, code: 0) }
     let value = op.pointee.detail == 0 ? cpu.pointee.ldtr_selector : cpu.pointee.tr_selector
     cpu.set(op.pointee.destination, UInt64(value))
     return next(cpu, op)
@@ -382,6 +384,7 @@ enum SystemInstructions {
   }
 
   static let readMachineStatus: Handler = { cpu, op in
+    guard cpu.mayReadTables else { return raise(cpu, op, X86.Exception.generalProtection, code: 0) }
     cpu.set(op.pointee.destination, cpu.pointee.cr0)
     return next(cpu, op)
   }
@@ -404,6 +407,24 @@ enum SystemInstructions {
       let offset = cpu.offset(op) & addressMask(op.pointee.flags)
       core.flushTranslation(of: offset &+ cpu.get(op.pointee.segment, UInt64.self))
     }
+  }
+
+  /// INVPCID; `source` is the register with its type. Translations know no contexts: all are dropped.
+  static let invalidateContext: Handler = { cpu, op in
+    guard invalidateContexts(cpu, op) else { return }
+    cpu.pointee.rip = cpu.codeAddress(cpu.nextRIP(of: op))
+    cpu.pointee.exit = LeaveReason.stateChange
+  }
+
+  /// CLAC, STAC: `detail` is what AC becomes.
+  static let setAccessFlag: Handler = { cpu, op in
+    guard cpu.pointee.privilege == 0 else { return raise(cpu, op, X86.Exception.invalidOpcode) }
+    if op.pointee.detail == 0 {
+      cpu.pointee.system_flags &= ~X86.Flags.alignmentCheck
+    } else {
+      cpu.pointee.system_flags |= X86.Flags.alignmentCheck
+    }
+    return next(cpu, op)
   }
 
   /// INVD, WBINVD: there is no cache to write back.
@@ -498,6 +519,40 @@ enum SystemInstructions {
       try core.systemExit(to64: op.pointee.detail == 3)
     }
   }
+}
+
+extension UnsafeMutablePointer<x86_cpu> {
+  /// Whether SGDT, SIDT, SLDT, STR and SMSW may run: SDM Vol. 3A §2.5, UMIP.
+  @inline(__always)
+  fileprivate var mayReadTables: Bool {
+    pointee.privilege == 0 || pointee.cr4 & X86.CR4.userModeInstructionPrevention == 0
+  }
+}
+
+/// The work of INVPCID: SDM Vol. 2A.
+@inline(never)
+private func invalidateContexts(_ cpu: CPU, _ op: Op) -> Bool {
+  guard cpu.pointee.privilege == 0 else {
+    raise(cpu, op, X86.Exception.generalProtection, code: 0)
+    return false
+  }
+  guard let address = Segmented.linear(cpu, op, 16, write: false),
+    let context = load(cpu, op, address, UInt64.self),
+    let linear = load(cpu, op, (address &+ 8) & cpu.pointee.address_mask, UInt64.self)
+  else { return false }
+  let type =
+    cpu.pointee.code_mode == 2
+    ? cpu.get(op.pointee.source, UInt64.self)
+    : UInt64(cpu.get(op.pointee.source, UInt32.self))
+  let needsNoContexts = cpu.pointee.cr4 & X86.CR4.processContextIdentifiers == 0 && type < 2
+  guard type < 4, type > 1 || context >> 12 == 0, !needsNoContexts || context & 0xfff == 0,
+    type != 0 || cpu.core({ $0.isCanonical(linear) })
+  else {
+    raise(cpu, op, X86.Exception.generalProtection, code: 0)
+    return false
+  }
+  cpu.core { $0.flushTranslations(global: true) }
+  return true
 }
 
 // MARK: - IN and OUT

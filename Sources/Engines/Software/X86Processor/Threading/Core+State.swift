@@ -136,6 +136,7 @@ extension Core {
         bytes.storeBytes(of: state.debug[position], toByteOffset: number * 8, as: UInt64.self)
       }
     }
+    reloadPageDirectoryPointers()
     pendingDebugStatus = 0
     debugControlChanged()
     keptMSRs = X86.KeptMSRs()
@@ -157,6 +158,7 @@ extension Core {
     injected = state.events.injected
     cpu.pointee.interrupt_shadow = state.events.interruptShadow ? 1 : 0
     cpu.pointee.privilege = privilege(of: state)
+    cpu.pointee.segment_rules = 0
     modeChanged()
     flushTranslations(global: true)
     setOffset(state.rip)

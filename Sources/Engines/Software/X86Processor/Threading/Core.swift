@@ -67,6 +67,8 @@ package final class Core: @unchecked Sendable {
   var hasLostGrants = false
   var unheardPages: [Int] = []
 
+  /// The entries of PAE paging's first table, as MOV to CR3 loaded them.
+  var pageDirectoryPointers = InlineArray<4, UInt64>(repeating: 0)
   var nmiBlocked = false
   /// What the guest's debug registers ask for; whether that is anything; and what of DR6 the instruction in hand has
   /// met.
