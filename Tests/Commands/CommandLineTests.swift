@@ -76,7 +76,7 @@ struct CommandLineTests {
     #expect(refusal("-k", Self.file, "--serial", "tcp:1").contains("--serial tcp:1"))
     #expect(
       refusal("-k", Self.file, "--cpu", "z80")
-        == "--cpu z80: There is no such processor model: write x86-64-v2 or x86-64-v3.")
+        == "--cpu z80: There is no such processor model: write \(ProcessorModel.names).")
     #expect(refusal("--restore", "x", "--cpu", "x86-64-v3").contains("leave those options out"))
     #expect(refusal("--restore", "x", "-m", "1G").contains("leave those options out"))
     #expect(refusal("-k", Self.file, "--snapshot-after", "1").contains("--snapshot FILE"))

@@ -29,25 +29,30 @@ extension X86 {
     package let linearAddressBits: UInt32
     /// Ticks of the time-stamp counter in a second of guest time.
     package var tscFrequency: UInt64
+    /// The last basic leaf of CPUID.
+    let lastLeaf: UInt32
+    /// Whether CPUID has leaves from 0x80000000 on.
+    let hasExtendedLeaves: Bool
 
-    /// The models that can be asked for, by name.
-    package static let all: [CPUModel] = [.x86_64v2, .x86_64v3]
+    init(
+      name: String, vendor: String, family: UInt32, model: UInt32, stepping: UInt32, brand: String,
+      features: Features, physicalAddressBits: UInt32, linearAddressBits: UInt32 = 48,
+      lastLeaf: UInt32 = 0xd, hasExtendedLeaves: Bool = true
+    ) {
+      self.name = name
+      self.vendor = vendor
+      self.family = family
+      self.model = model
+      self.stepping = stepping
+      self.brand = brand
+      self.features = features
+      self.physicalAddressBits = physicalAddressBits
+      self.linearAddressBits = linearAddressBits
+      self.lastLeaf = lastLeaf
+      self.hasExtendedLeaves = hasExtendedLeaves
+      tscFrequency = 1_000_000_000
+    }
 
-    /// The x86-64 psABI's micro-architecture level 2 (x86-64 psABI 1.0 §3.1.1): CMPXCHG16B, LAHF, POPCNT and
-    /// SSE up to 4.2.
-    ///
-    /// It calls itself an AMD processor of the first 64-bit family, as such models customarily do: no guest
-    /// then looks for errata of a processor that is not there.
-    package static let x86_64v2 = CPUModel(
-      name: "x86-64-v2", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
-      brand: "Roost x86-64-v2", features: .x86_64v2, physicalAddressBits: 39,
-      linearAddressBits: 48, tscFrequency: 1_000_000_000)
-
-    /// Level 3: AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT, MOVBE and XSAVE.
-    package static let x86_64v3 = CPUModel(
-      name: "x86-64-v3", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
-      brand: "Roost x86-64-v3", features: .x86_64v3, physicalAddressBits: 39,
-      linearAddressBits: 48, tscFrequency: 1_000_000_000)
   }
 
   /// CPUID's feature words. A bit that is set here is a promise that the engine keeps.
@@ -62,84 +67,14 @@ extension X86 {
     /// Leaf 0x80000001: AMD APM Vol. 3 §E.4.2.
     package var extendedECX: UInt32
     package var extendedEDX: UInt32
+    /// Leaf 0xD subleaf 1.
+    package var extendedStateEAX: UInt32
     /// Leaf 0x80000007 EDX: bit 8, the time-stamp counter runs at one rate in every state.
     package var powerEDX: UInt32
 
-    package static let x86_64v2 = Features(
-      leaf1ECX: bits(
-        0,  // SSE3
-        9,  // SSSE3
-        13,  // CMPXCHG16B
-        19, 20,  // SSE4.1, SSE4.2
-        21,  // x2APIC
-        23,  // POPCNT
-        24,  // TSC-deadline timer
-        31),  // running under a hypervisor
-      leaf1EDX: bits(
-        0, 1,  // x87, virtual-8086 mode extensions
-        2,  // debugging extensions
-        3,  // 4 MiB pages
-        4, 5, 6,  // TSC, MSRs, PAE
-        8, 9,  // CMPXCHG8B, APIC
-        11,  // SYSENTER
-        12, 13,  // MTRR, global pages
-        15, 16,  // CMOV, PAT
-        17,  // PSE-36
-        19,  // CLFLUSH
-        23, 24, 25, 26),  // MMX, FXSR, SSE, SSE2
-      leaf7EBX: 0, leaf7ECX: 0, leaf7EDX: 0,
-      extendedECX: bits(0),  // LAHF in 64-bit mode
-      extendedEDX: bits(
-        0, 1, 2, 3, 4, 5, 6, 8, 9, 12, 13, 15, 16, 17, 23, 24,  // as in leaf 1, the AMD way
-        11,  // SYSCALL
-        20,  // no-execute
-        29),  // long mode
-      powerEDX: bits(8))
-
-    /// Level 2 and AVX, AVX2, BMI1, BMI2, F16C, FMA, LZCNT, MOVBE and XSAVE.
-    package static let x86_64v3: Features = {
-      var features = x86_64v2
-      features.leaf1ECX |= bits(
-        12,  // FMA
-        22,  // MOVBE
-        26,  // XSAVE
-        28, 29)  // AVX, F16C
-      features.leaf7EBX |= bits(3, 5, 8)  // BMI1, AVX2, BMI2
-      features.extendedECX |= bits(5)  // LZCNT
-      return features
-    }()
-
-    private static func bits(_ indices: Int...) -> UInt32 {
+    static func bits(_ indices: Int...) -> UInt32 {
       indices.reduce(0) { $0 | 1 &<< UInt32($1) }
     }
-  }
-}
-
-/// Features that decide which instructions there are.
-extension X86.Features {
-  package var hasFMA: Bool { leaf1ECX & 1 << 12 != 0 }
-  package var hasMOVBE: Bool { leaf1ECX & 1 << 22 != 0 }
-  package var hasXSAVE: Bool { leaf1ECX & 1 << 26 != 0 }
-  package var hasAVX: Bool { leaf1ECX & 1 << 28 != 0 }
-  package var hasF16C: Bool { leaf1ECX & 1 << 29 != 0 }
-  package var hasBMI1: Bool { leaf7EBX & 1 << 3 != 0 }
-  package var hasAVX2: Bool { leaf7EBX & 1 << 5 != 0 }
-  package var hasBMI2: Bool { leaf7EBX & 1 << 8 != 0 }
-  package var hasLZCNT: Bool { extendedECX & 1 << 5 != 0 }
-  package var hasVME: Bool { leaf1EDX & 1 << 1 != 0 }
-  package var hasPCID: Bool { leaf1ECX & 1 << 17 != 0 }
-  package var hasSMEP: Bool { leaf7EBX & 1 << 7 != 0 }
-  package var hasINVPCID: Bool { leaf7EBX & 1 << 10 != 0 }
-  package var hasSMAP: Bool { leaf7EBX & 1 << 20 != 0 }
-  package var hasUMIP: Bool { leaf7ECX & 1 << 2 != 0 }
-  package var hasLA57: Bool { leaf7ECX & 1 << 16 != 0 }
-  package var hasRDTSCP: Bool { extendedEDX & 1 << 27 != 0 }
-
-  /// The state components that XCR0 may enable: SDM Vol. 1 §13.3.
-  package var stateComponents: UInt64 {
-    guard hasXSAVE else { return X86.StateComponents.x87 }
-    return X86.StateComponents.x87 | X86.StateComponents.sse
-      | (hasAVX ? X86.StateComponents.avx : 0)
   }
 }
 
@@ -149,14 +84,21 @@ extension X86.CPUModel {
   /// - Returns: `nil` beyond the last leaf.
   package func leaf(_ leaf: UInt32, _ subleaf: UInt32) -> X86.CPUIDLeaf? {
     switch leaf {
-    case 0: return .init(eax: 0xd, ebx: word(vendor, 0), ecx: word(vendor, 8), edx: word(vendor, 4))
+    case 0:
+      return .init(
+        eax: lastLeaf, ebx: word(vendor, 0), ecx: word(vendor, 8), edx: word(vendor, 4))
+    case lastLeaf &+ 1..<0x4000_0000: return nil
+    case 0x8000_0000... where !hasExtendedLeaves: return nil
     case 1:
       return .init(
-        eax: signature, ebx: 8 << 8,  // CLFLUSH lines of 64 bytes
+        eax: signature, ebx: features.hasCLFLUSH ? 8 << 8 : 0,  // CLFLUSH lines of 64 bytes
         ecx: features.leaf1ECX, edx: features.leaf1EDX)
     case 7 where subleaf == 0:
       return .init(ebx: features.leaf7EBX, ecx: features.leaf7ECX, edx: features.leaf7EDX)
     case 0xd: return extendedState(subleaf)
+    // TLBs and caches of an Intel processor of that time: SDM Vol. 2A, CPUID, Table 3-12.
+    case 2 where lastLeaf == 2:
+      return .init(eax: 0x0302_0101, edx: 0x0c04_0843)
     case 2...0xc: return .init()
     // Hypervisors' leaves, which the SDM leaves to software: first ours, which guests need not know.
     case 0x4000_0000:
@@ -202,7 +144,10 @@ extension X86.CPUModel {
         eax: UInt32(truncatingIfNeeded: components),
         ebx: X86.StateComponents.areaSize(X86.StateComponents.x87),
         ecx: X86.StateComponents.areaSize(components))
-    case 1: return .init(eax: 1 << 0 | 1 << 2)  // XSAVEOPT, XGETBV of what is in use
+    case 1:
+      return .init(
+        eax: features.extendedStateEAX,
+        ebx: features.hasXSAVEC ? X86.StateComponents.areaSize(components) : 0)
     case 2 where features.hasAVX:
       return .init(eax: X86.StateComponents.avxSize, ebx: X86.StateComponents.avxOffset)
     default: return .init()

@@ -200,6 +200,8 @@ extension X86 {
     @inlinable public static var x2apicFirst: UInt32 { 0x800 }
     /// The last of them.
     @inlinable public static var x2apicLast: UInt32 { 0x8ff }
+    /// IA32_XSS.
+    @inlinable public static var extendedSupervisorState: UInt32 { 0xda0 }
     /// IA32_EFER.
     @inlinable public static var efer: UInt32 { 0xc000_0080 }
     /// IA32_STAR.

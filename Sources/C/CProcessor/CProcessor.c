@@ -1,4 +1,7 @@
 #include "CProcessor.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
 
 _Static_assert(offsetof(struct x86_cpu, flag_result) <= 256, "ops name these by one byte");
 _Static_assert(sizeof(struct x86_op) == 32, "ops are half a cache line");
@@ -21,4 +24,12 @@ bool x86_cas_128(void *_Nonnull p, uint64_t *_Nonnull expected, const uint64_t *
   expected[0] = (uint64_t)old, expected[1] = (uint64_t)(old >> 64);
   return equal;
 #endif
+}
+
+uint64_t x86_random(void) {
+  uint64_t value;
+  // So few bytes come whole, or not at all while the host's pool is not ready yet.
+  while (getrandom(&value, sizeof value, 0) != sizeof value)
+    if (errno != EINTR) abort();
+  return value;
 }

@@ -82,7 +82,7 @@ struct MachineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The processors' model: x86-64-v2 or x86-64-v3. (default: x86-64-v2)", valueName: "name"))
+      "The processors' model: \(ProcessorModel.names). (default: x86-64-v2)", valueName: "name"))
   var cpu: String?
 
   @Option(

@@ -1,4 +1,4 @@
-import ArchitectureX86
+package import ArchitectureX86
 import CKVM
 import Execution
 import Glibc
@@ -151,19 +151,29 @@ private struct FeatureWord {
       instructions: mask(3, 5, 8, 9, 18, 19, 23, 24, 29)),
     FeatureWord(
       key: CPUIDKey(leaf: 7, subleaf: 0), name: "CPUID.7:ECX", register: \.ecx, always: 0,
-      instructions: mask(8, 9, 10)),  // GFNI VAES VPCLMULQDQ
+      instructions: mask(8, 9, 10, 22)),  // GFNI VAES VPCLMULQDQ RDPID
     FeatureWord(
       key: CPUIDKey(leaf: 0xd, subleaf: 1), name: "CPUID.0DH.1:EAX", register: \.eax, always: 0,
       instructions: mask(0, 1, 2)),  // XSAVEOPT XSAVEC XGETBV with ECX = 1
     FeatureWord(
       key: CPUIDKey(leaf: 0x8000_0001, subleaf: 0), name: "CPUID.80000001:ECX", register: \.ecx,
-      always: 0, instructions: mask(0, 5)),  // LAHF LZCNT
+      always: 0, instructions: mask(0, 5, 8)),  // LAHF LZCNT PREFETCHW
     FeatureWord(
       key: CPUIDKey(leaf: 0x8000_0001, subleaf: 0), name: "CPUID.80000001:EDX", register: \.edx,
-      always: mask(9), instructions: 0),
+      always: mask(9), instructions: mask(27)),  // RDTSCP
   ]
 
   private static func mask(_ bits: UInt32...) -> UInt32 { bits.reduce(0) { $0 | 1 << $1 } }
+}
+
+extension X86.CPUModel {
+  /// Whether the host's own processor has all instructions of the model.
+  package var isWithinHost: Bool {
+    FeatureWord.all.allSatisfy { word in
+      let wanted = word.bits(of: leaf(word.key.leaf, word.key.subleaf) ?? .init())
+      return wanted & ~word.always & ~word.bits(of: .ofHost(word.key)) == 0
+    }
+  }
 }
 
 extension X86.CPUIDLeaf {

@@ -404,3 +404,5 @@ static inline x86_words x86_cvtps2ph(x86_floats b, uint8_t immediate) {
   for (int i = 0; i < 4; i++) result[i] = x86_float_to_half(b[i], immediate);
   return result;
 }
+
+#include "CCipher.h"

@@ -173,3 +173,6 @@ static inline void x86_relax(void) {
   __builtin_ia32_pause();
 #endif
 }
+
+/// 64 random bits of the host's.
+uint64_t x86_random(void);

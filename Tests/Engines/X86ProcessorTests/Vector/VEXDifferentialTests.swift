@@ -16,23 +16,35 @@ struct VEXDifferentialTests {
   func `agrees with the host`(group: VEXInstructions) throws {
     let machine = try LongModeCore.withAVX()
     for encoding in group.encodings {
-      let mismatch = try firstMismatch(encoding.code, machine, group, isMemory: encoding.isMemory)
+      let count = group.immediates.count > 40 ? Self.samples / 4 : Self.samples
+      let mismatch = try Self.firstMismatch(encoding, machine, group, samples: count)
       #expect(mismatch == nil)
       if mismatch != nil { return }
     }
   }
 
+  @Test(
+    .enabled(
+      if: hostHasCiphers,
+      "compares with the host's own processor, which must have AES, PCLMULQDQ, SHA, ADX and VAES"),
+    arguments: VEXInstructions.ciphers)
+  func `agrees with the host on ciphers`(group: VEXInstructions) throws {
+    try `agrees with the host`(group: group)
+  }
+
   /// Where a state lies: its memory operand aligned, not aligned, across two pages.
   private static let bases: [UInt64] = [0x3040, 0x3071, 0x3ff5 - WideState.memoryOffset]
 
-  private func firstMismatch(
-    _ code: [UInt8], _ machine: LongModeCore, _ group: VEXInstructions, isMemory: Bool
+  static func firstMismatch(
+    _ encoding: VEXInstructions.Encoding, _ machine: LongModeCore, _ group: VEXInstructions,
+    samples count: Int, seed: UInt64 = 42
   ) throws -> String? {
+    let code = encoding.code
     let name = code.map { String($0, radix: 16) }.joined(separator: " ")
     let native = WideNativeProcessor(code)
-    var samples = VectorSamples(seed: 42)
-    let bases = isMemory && !group.isAligned ? Self.bases : [Self.bases[0]]
-    for turn in 0..<(group.immediates.count > 40 ? Self.samples / 4 : Self.samples) {
+    var samples = VectorSamples(seed: seed)
+    let bases = encoding.isMemory && !group.isAligned ? Self.bases : [Self.bases[0]]
+    for turn in 0..<count {
       let state = samples.wideState(modes: group.isFloat)
       var expected = native.run(state)
       var (result, exception) = try machine.run(code, on: state, at: bases[turn % bases.count])

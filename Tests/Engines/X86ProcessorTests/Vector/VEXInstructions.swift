@@ -39,9 +39,14 @@ struct VEXInstructions: CustomTestStringConvertible, Sendable {
     var found: [Encoding] = []
     if !legacy.isEmpty {
       for opcode in legacy {
-        if operands != .memory { found.append(Encoding(code: opcode + [0xc8], isMemory: false)) }
-        if operands != .registers {
-          found.append(Encoding(code: opcode + [0x8b, 0x80, 0, 0, 0], isMemory: true))
+        for immediate in immediates.isEmpty ? [[]] : immediates.map({ [$0] }) {
+          if operands != .memory {
+            found.append(Encoding(code: opcode + [0xc8] + immediate, isMemory: false))
+          }
+          if operands != .registers {
+            found.append(
+              Encoding(code: opcode + [0x8b, 0x80, 0, 0, 0] + immediate, isMemory: true))
+          }
         }
       }
       return found
@@ -389,4 +394,42 @@ struct VEXInstructions: CustomTestStringConvertible, Sendable {
   ]
 
   static let all = avx + avx2 + fused + half + general
+
+  /// What the model `max` has beyond x86-64-v3.
+  static let ciphers: [VEXInstructions] = [
+    .init(
+      testDescription: "VAESENC, VAESDEC and their last rounds", map: 2, prefixes: [1],
+      opcodes: Array(0xdc...0xdf)),
+    .init(
+      testDescription: "VAESIMC", map: 2, prefixes: [1], opcodes: [0xdb], lengths: [0],
+      hasFirst: false, registers: unaryRegisters),
+    .init(
+      testDescription: "VAESKEYGENASSIST", map: 3, prefixes: [1], opcodes: [0xdf], lengths: [0],
+      hasFirst: false, registers: unaryRegisters, immediates: someImmediates),
+    .init(
+      testDescription: "VPCLMULQDQ", map: 3, prefixes: [1], opcodes: [0x44],
+      immediates: [0x00, 0x01, 0x10, 0x11, 0xee]),
+    .init(
+      testDescription: "AES", map: 0, prefixes: [], opcodes: [], isAligned: true,
+      legacy: (0xdb...0xdf).map { [0x66, 0x0f, 0x38, $0] }),
+    .init(
+      testDescription: "AESKEYGENASSIST", map: 0, prefixes: [], opcodes: [],
+      immediates: someImmediates, isAligned: true, legacy: [[0x66, 0x0f, 0x3a, 0xdf]]),
+    .init(
+      testDescription: "PCLMULQDQ", map: 0, prefixes: [], opcodes: [],
+      immediates: [0x00, 0x01, 0x10, 0x11, 0xee], isAligned: true,
+      legacy: [[0x66, 0x0f, 0x3a, 0x44]]),
+    .init(
+      testDescription: "SHA", map: 0, prefixes: [], opcodes: [], isAligned: true,
+      legacy: (0xc8...0xcd).map { [0x0f, 0x38, $0] }),
+    .init(
+      testDescription: "SHA1RNDS4", map: 0, prefixes: [], opcodes: [], immediates: someImmediates,
+      isAligned: true, legacy: [[0x0f, 0x3a, 0xcc]]),
+    .init(
+      testDescription: "ADCX, ADOX", map: 0, prefixes: [], opcodes: [],
+      legacy: [
+        [0x66, 0x0f, 0x38, 0xf6], [0xf3, 0x0f, 0x38, 0xf6], [0x66, 0x48, 0x0f, 0x38, 0xf6],
+        [0xf3, 0x48, 0x0f, 0x38, 0xf6],
+      ]),
+  ]
 }

@@ -9,19 +9,21 @@ struct VectorDifferentialTests {
   func `agrees with the host`(group: VectorInstructions) throws {
     for code in group.codes {
       for immediate in group.immediates {
-        let mismatch = try firstMismatch(code + immediate, group)
+        let mismatch = try Self.firstMismatch(code + immediate, group, samples: group.samples)
         #expect(mismatch == nil)
       }
     }
   }
 
-  private func firstMismatch(_ code: [UInt8], _ group: VectorInstructions) throws -> String? {
+  static func firstMismatch(
+    _ code: [UInt8], _ group: VectorInstructions, samples count: Int, seed: UInt64 = 42
+  ) throws -> String? {
     let name = code.map { String($0, radix: 16) }.joined(separator: " ")
     let ours = try ThreadedProcessor(code)
     guard ours.isDefined else { return "\(name) is not known" }
     let native = NativeProcessor(code)
-    var samples = VectorSamples(seed: 42)
-    for _ in 0..<group.samples {
+    var samples = VectorSamples(seed: seed)
+    for _ in 0..<count {
       let state = samples.state(modes: group.isFloat)
       let expected = native.run(state)
       let result = ours.run(state)

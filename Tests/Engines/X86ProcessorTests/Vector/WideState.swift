@@ -62,16 +62,22 @@ extension VectorSamples {
 }
 
 /// Whether the host's processor has AVX2 and what usually comes with it.
-let hostHasAVX2: Bool = {
+let hostHasAVX2 = hostHas("avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe")
+
+/// Whether it has what the model `max` has beyond x86-64-v3.
+let hostHasCiphers =
+  hostHasAVX2 && hostHas("aes", "pclmulqdq", "sha_ni", "adx", "vaes", "vpclmulqdq")
+
+/// Whether the host's kernel names features of its processor.
+private func hostHas(_ needed: Substring...) -> Bool {
   #if arch(x86_64)
     guard let text = try? String(contentsOfFile: "/proc/cpuinfo") else { return false }
     let flags = text.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ")
-    let needed: [Substring] = ["avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"]
     return flags.map { flags in needed.allSatisfy(flags.contains) } ?? false
   #else
     return false
   #endif
-}()
+}
 
 extension String {
   /// The contents of a small file, without Foundation.
@@ -134,7 +140,7 @@ final class WideNativeProcessor {
 extension LongModeCore {
   /// A processor whose system lets AVX run.
   static func withAVX() throws -> LongModeCore {
-    let machine = try LongModeCore(model: .x86_64v3)
+    let machine = try LongModeCore(model: .max)
     machine.cpu.pointee.cr4 |= X86.CR4.xsave
     machine.cpu.pointee.xcr0 = 7
     machine.core.modeChanged()

@@ -1,5 +1,5 @@
 /// Which code segment type an instruction is decoded for: the value of `x86_cpu.code_mode`.
-enum CodeMode: UInt32, Sendable {
+package enum CodeMode: UInt32, Sendable {
   case bits16 = 0
   case bits32 = 1
   case bits64 = 2

@@ -123,6 +123,9 @@ extension Translator {
     case 0xd0, 0xd1: shift(wide, by: 1)
     case 0xd2, 0xd3: shiftByCL(wide)
     case 0xd4, 0xd5: return asciiAdjust(opcode)
+    case 0xd6:
+      guard i.mode != .bits64 else { return undefined() }
+      emit(Additional.setALOnCarry)
     case 0xd7: translateByte()
     case 0xd8...0xdf: return x87()
     case 0xe0...0xe3:

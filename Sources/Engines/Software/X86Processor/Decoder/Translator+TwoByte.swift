@@ -109,6 +109,7 @@ extension Translator {
       emit(all, s: Slot.register(i.reg))
       return .ends
     }
+    if i.opcode == 0xf6, let flow = addWithChain() { return flow }
     return vectorThreeByte38() ?? undefined()
   }
 
@@ -264,9 +265,11 @@ extension Translator {
     return .sequential
   }
 
-  /// CMPXCHG8B, CMPXCHG16B.
+  /// CMPXCHG8B, CMPXCHG16B; RDRAND, RDSEED, RDPID; XRSTORS, XSAVEC, XSAVES.
   private mutating func group9() -> Flow {
-    guard i.extension3 == 1, i.isMemory else { return undefined() }
+    guard i.isMemory else { return randomOrIdentity() ?? undefined() }
+    if 3...5 ~= i.extension3 { return compactedState() ?? undefined() }
+    guard i.extension3 == 1 else { return undefined() }
     emitAtomic(i.operandLog2 == 3 ? Exchanges.compare16Bytes : Exchanges.compare8Bytes)
     return .sequential
   }
@@ -277,8 +280,13 @@ extension Translator {
       emit(SystemInstructions.fence)
       return .sequential
     }
-    if i.isMemory, i.extension3 == 7, i.mandatoryPrefix == 0 {
-      // CLFLUSH reads its byte, as far as faults go.
+    if !i.isMemory, let flow = segmentBase() { return flow }
+    let isFlush =
+      i.extension3 == 7
+      && (i.mandatoryPrefix == 0 || i.mandatoryPrefix == 0x66 && features.hasCLFLUSHOPT)
+      || i.extension3 == 6 && i.mandatoryPrefix == 0x66 && features.hasCLWB
+    if i.isMemory, isFlush {
+      // CLFLUSH, CLFLUSHOPT and CLWB read their byte, as far as faults go.
       emit(Loads.plain[0], d: Slot.temporary)
       return .sequential
     }

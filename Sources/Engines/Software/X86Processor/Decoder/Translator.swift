@@ -43,7 +43,7 @@ struct Translator {
     self.offset = UInt16(truncatingIfNeeded: offset)
     next = UInt16(truncatingIfNeeded: offset + Int(instruction.length))
     if i.vex != nil { return vex() }
-    if i.hasLock, !permitsLock(i) { return undefined() }
+    if i.hasLock && !permitsLock(i) || !isAnnounced { return undefined() }
     switch i.map {
     case .oneByte: return oneByte()
     case .twoByte: return twoByte()

@@ -6,6 +6,7 @@ import CProcessor
 
 extension Core {
   func readMSR(_ index: UInt32) throws(Fault) -> UInt64 {
+    guard model.features.announces(msr: index) else { throw .generalProtection() }
     switch index {
     case X86.MSR.timeStampCounter: return timeStampCounter
     case X86.MSR.tscAdjust: return tscAdjust
@@ -26,6 +27,7 @@ extension Core {
     case X86.MSR.gsBase: return cpu.segmentBase(5)
     case X86.MSR.kernelGSBase: return cpu.pointee.kernel_gs_base
     case X86.MSR.tscAux: return cpu.pointee.tsc_aux
+    case X86.MSR.extendedSupervisorState: return 0
     default:
       guard let value = keptMSRs.read(index) else { throw .generalProtection() }
       return value
@@ -33,7 +35,11 @@ extension Core {
   }
 
   func writeMSR(_ index: UInt32, _ value: UInt64) throws(Fault) {
+    guard model.features.announces(msr: index) else { throw .generalProtection() }
     switch index {
+    case X86.MSR.extendedSupervisorState:
+      // No component is the supervisor's.
+      guard value == 0 else { throw .generalProtection() }
     case X86.MSR.timeStampCounter:
       let change = value &- timeStampCounter
       tscAdjust &+= change
@@ -86,7 +92,11 @@ extension Core {
   }
 
   private func setEFER(_ value: UInt64) throws(Fault) {
-    let writable = X86.EFER.systemCall | X86.EFER.longModeEnable | X86.EFER.executeDisable
+    let features = model.features
+    let writable =
+      (features.hasSYSCALL ? X86.EFER.systemCall : 0)
+      | (features.hasLongMode ? X86.EFER.longModeEnable : 0)
+      | (features.hasNoExecute ? X86.EFER.executeDisable : 0)
     guard value & ~(writable | X86.EFER.longModeActive) == 0,
       (value ^ cpu.pointee.efer) & X86.EFER.longModeEnable == 0
         || cpu.pointee.cr0 & X86.CR0.paging == 0

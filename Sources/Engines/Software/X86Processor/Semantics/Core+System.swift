@@ -108,16 +108,23 @@ extension Core {
   /// The bits that the model's features give a meaning.
   private var permittedCR4: UInt64 {
     let features = model.features
-    return X86.CR4.timeStampDisable | X86.CR4.debuggingExtensions | X86.CR4.pageSizeExtensions
-      | X86.CR4.physicalAddressExtension | X86.CR4.machineCheck | X86.CR4.globalPages
-      | X86.CR4.performanceCounters | X86.CR4.fxsave | X86.CR4.simdExceptions
-      | (features.hasXSAVE ? X86.CR4.xsave : 0)
-      | (features.hasVME ? X86.CR4.virtual8086 | X86.CR4.protectedVirtualInterrupts : 0)
-      | (features.hasPCID ? X86.CR4.processContextIdentifiers : 0)
-      | (features.hasSMEP ? X86.CR4.supervisorExecutionPrevention : 0)
-      | (features.hasSMAP ? X86.CR4.supervisorAccessPrevention : 0)
-      | (features.hasUMIP ? X86.CR4.userModeInstructionPrevention : 0)
-      | (features.hasLA57 ? X86.CR4.linearAddress57 : 0)
+    let byFeature: [(Bool, UInt64)] = [
+      (features.hasVME, X86.CR4.virtual8086 | X86.CR4.protectedVirtualInterrupts),
+      (features.hasTSC, X86.CR4.timeStampDisable),
+      (features.hasDebuggingExtensions, X86.CR4.debuggingExtensions),
+      (features.hasPageSizeExtensions, X86.CR4.pageSizeExtensions),
+      (features.hasPAE, X86.CR4.physicalAddressExtension),
+      (features.hasGlobalPages, X86.CR4.globalPages),
+      // Not announced, but in every processor since the P6.
+      (features.hasCMOV, X86.CR4.machineCheck | X86.CR4.performanceCounters),
+      (features.hasFXSR, X86.CR4.fxsave), (features.hasSSE, X86.CR4.simdExceptions),
+      (features.hasUMIP, X86.CR4.userModeInstructionPrevention),
+      (features.hasLA57, X86.CR4.linearAddress57), (features.hasFSGSBASE, X86.CR4.fsgsbase),
+      (features.hasPCID, X86.CR4.processContextIdentifiers), (features.hasXSAVE, X86.CR4.xsave),
+      (features.hasSMEP, X86.CR4.supervisorExecutionPrevention),
+      (features.hasSMAP, X86.CR4.supervisorAccessPrevention),
+    ]
+    return byFeature.reduce(0) { $0 | ($1.0 ? $1.1 : 0) }
   }
 
   // MARK: - Debug registers: SDM Vol. 3B §17.2
@@ -328,7 +335,8 @@ extension Core {
       answer.ebx |= UInt32(truncatingIfNeeded: index) << 24
       if !apic.isEnabledGlobally { answer.edx &= ~(1 << 9) }
       if model.features.hasXSAVE, cpu.pointee.cr4 & X86.CR4.xsave != 0 { answer.ecx |= 1 << 27 }
-    case 0xd where subleaf == 0 && model.features.hasXSAVE:
+    case 0xd where subleaf < 2 && model.features.hasXSAVE && (subleaf == 0 || answer.ebx != 0):
+      // The compacted form is as long as the standard one: there is but one component behind the header.
       answer.ebx = X86.StateComponents.areaSize(cpu.pointee.xcr0)
     default: break
     }

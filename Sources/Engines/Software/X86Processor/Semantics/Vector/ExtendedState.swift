@@ -1,8 +1,9 @@
 import ArchitectureX86
 import CProcessor
 
-// XSAVE and its kin: SDM Vol. 1 chapter 13 "Managing State Using the XSAVE Feature Set". Areas have the
-// standard form only; neither XSAVEC nor the supervisor's forms are announced.
+// XSAVE and its kin: SDM Vol. 1 chapter 13 "Managing State Using the XSAVE Feature Set". The only component beyond the
+// legacy region is AVX state, so that it has the same place in the standard form and in the compacted one. No component
+// is the supervisor's: IA32_XSS is zero.
 
 private typealias Components = X86.StateComponents
 
@@ -116,19 +117,33 @@ enum ExtendedState {
     }
   }
 
-  /// XSAVE and XSAVEOPT; `detail` is REX.W, `immediate` says whether to leave out what is initial.
+  /// XSAVE, XSAVEOPT, XSAVEC and XSAVES; `detail` is REX.W, `immediate` one of `SaveForm`.
   static let save: Handler = { cpu, op in
     guard saveComponents(cpu, op) else { return }
     return next(cpu, op)
   }
-  /// XRSTOR.
+  /// XRSTOR and XRSTORS, likewise.
   static let restore: Handler = { cpu, op in
     guard restoreComponents(cpu, op) else { return }
     return next(cpu, op)
   }
 }
 
-// MARK: - XSAVE, XSAVEOPT, XRSTOR
+/// Which instruction of the family.
+enum SaveForm {
+  static let whole: UInt64 = 0
+  /// XSAVEOPT: what is initial is left out.
+  static let optimised: UInt64 = 1
+  /// XSAVEC: so it is, and the area has the compacted form.
+  static let compacted: UInt64 = 2
+  /// XSAVES and XRSTORS: the compacted form, for privilege level 0.
+  static let supervisor: UInt64 = 3
+}
+
+/// XCOMP_BV's bit 63: the area has the compacted form (§13.4.2).
+private let compactedForm: UInt64 = 1 << 63
+
+// MARK: - XSAVE, XSAVEOPT, XSAVEC, XSAVES, XRSTOR, XRSTORS
 
 /// The address of the instruction's area, of which `size` bytes are used; `nil` once an exception was raised.
 private func areaAddress(_ cpu: CPU, _ op: Op, _ size: Int, write: Bool) -> UInt64? {
@@ -138,6 +153,10 @@ private func areaAddress(_ cpu: CPU, _ op: Op, _ size: Int, write: Bool) -> UInt
   }
   guard cpu.pointee.cr0 & X86.CR0.taskSwitched == 0 else {
     raise(cpu, op, X86.Exception.deviceNotAvailable)
+    return nil
+  }
+  guard op.pointee.immediate != SaveForm.supervisor || cpu.pointee.privilege == 0 else {
+    raise(cpu, op, X86.Exception.generalProtection, code: 0)
     return nil
   }
   guard let address = Segmented.linear(cpu, op, size, write: write) else { return nil }
@@ -163,8 +182,11 @@ private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
     isWritable(cpu, op, address, size)
   else { return false }
   cpu.pointee.mxcsr = cpu.mxcsr
-  let inUse = cpu.componentsInUse
-  let isOptimised = op.pointee.immediate != 0
+  var inUse = cpu.componentsInUse
+  let isOptimised = op.pointee.immediate != SaveForm.whole
+  let isCompacted = op.pointee.immediate >= SaveForm.compacted
+  // In the compacted form MXCSR is part of SSE state (§13.10).
+  if isCompacted, cpu.pointee.mxcsr != MXCSR.initial { inUse |= Components.sse }
   let written = isOptimised ? requested & inUse : requested
   var area = AreaBytes(repeating: .zero)
   return withUnsafeMutableBytes(of: &area) {
@@ -178,7 +200,10 @@ private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
     if written & Components.x87 != 0 {
       for range in Area.x87 where !store(range) { return false }
     }
-    if requested & (Components.sse | Components.avx) != 0, !store(Area.mxcsr) { return false }
+    let storesMXCSR =
+      isCompacted
+      ? written & Components.sse != 0 : requested & (Components.sse | Components.avx) != 0
+    if storesMXCSR, !store(Area.mxcsr) { return false }
     if written & Components.sse != 0 {
       guard store(Area.vectors..<Area.vectors &+ 16 &* cpu.vectorCount) else { return false }
     }
@@ -186,6 +211,12 @@ private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
       let count = 16 &* cpu.vectorCount
       (bytes + Area.upperHalves).copyMemory(from: cpu.upperHalves, byteCount: count)
       guard store(Area.upperHalves..<Area.upperHalves &+ count) else { return false }
+    }
+    if isCompacted {
+      let header = bytes + Area.header
+      header.storeBytes(of: requested & inUse, as: UInt64.self)
+      header.storeBytes(of: requested | compactedForm, toByteOffset: 8, as: UInt64.self)
+      return store(Area.header..<Area.header &+ 16)
     }
     // XSTATE_BV: what is not asked for stays.
     guard loadBlock(cpu, op, advance(cpu, address, Area.header), into: bytes + Area.header, 8)
@@ -210,16 +241,27 @@ private func restoreComponents(_ cpu: CPU, _ op: Op) -> Bool {
     let header = UnsafeRawBufferPointer(start: bytes + Area.header, count: Area.headerSize)
     let held = header.load(as: UInt64.self)
     let mxcsr = bytes.load(fromByteOffset: Area.mxcsr.lowerBound, as: UInt32.self)
-    let loadsMXCSR = requested & (Components.sse | Components.avx) != 0
-    // XCOMP_BV and the sixteen bytes behind it: §13.8.
-    guard held & ~cpu.pointee.xcr0 == 0, header[8..<24].allSatisfy({ $0 == 0 }),
-      !loadsMXCSR || mxcsr & ~MXCSR.valid == 0
-    else {
+    let form = header.load(fromByteOffset: 8, as: UInt64.self)
+    let isCompacted = form & compactedForm != 0
+    let holdsSSE = requested & held & Components.sse != 0
+    let loadsMXCSR =
+      isCompacted ? holdsSSE : requested & (Components.sse | Components.avx) != 0
+    // XCOMP_BV and the bytes behind it: §13.8.
+    let isForm =
+      isCompacted
+      ? cpu.core { $0.model.features.hasXSAVEC } && held & ~form == 0
+        && form & ~compactedForm & ~cpu.pointee.xcr0 == 0 && header[16...].allSatisfy({ $0 == 0 })
+      : op.pointee.immediate != SaveForm.supervisor && header[8..<24].allSatisfy({ $0 == 0 })
+    guard isForm, held & ~cpu.pointee.xcr0 == 0, !loadsMXCSR || mxcsr & ~MXCSR.valid == 0 else {
       raise(cpu, op, X86.Exception.generalProtection, code: 0)
       return false
     }
     restore(cpu, from: bytes, requested, held: held, wide: op.pointee.detail != 0)
-    if loadsMXCSR { cpu.mxcsr = mxcsr }
+    if loadsMXCSR {
+      cpu.mxcsr = mxcsr
+    } else if isCompacted, requested & Components.sse != 0 {
+      cpu.mxcsr = MXCSR.initial
+    }
     return true
   }
 }
@@ -260,9 +302,23 @@ extension Translator {
   mutating func extendedState() -> Flow? {
     guard features.hasXSAVE, i.isMemory, i.mandatoryPrefix == 0 else { return nil }
     let all = i.extension3 == 5 ? ExtendedState.restore : ExtendedState.save
-    guard 4...6 ~= i.extension3 else { return nil }
+    guard 4...6 ~= i.extension3, i.extension3 != 6 || features.hasXSAVEOPT else { return nil }
     emit(
-      MemoryHandlers(all, all, all), immediate: i.extension3 == 6 ? 1 : 0,
+      MemoryHandlers(all, all, all),
+      immediate: i.extension3 == 6 ? SaveForm.optimised : SaveForm.whole,
+      detail: i.rex & 8 != 0 ? 1 : 0)
+    return .sequential
+  }
+
+  /// 0F C7 with a memory operand: /3 XRSTORS, /4 XSAVEC, /5 XSAVES.
+  mutating func compactedState() -> Flow? {
+    guard i.mandatoryPrefix == 0, i.extension3 == 4 ? features.hasXSAVEC : features.hasXSAVES else {
+      return nil
+    }
+    let all = i.extension3 == 3 ? ExtendedState.restore : ExtendedState.save
+    emit(
+      MemoryHandlers(all, all, all),
+      immediate: i.extension3 == 4 ? SaveForm.compacted : SaveForm.supervisor,
       detail: i.rex & 8 != 0 ? 1 : 0)
     return .sequential
   }

@@ -1,13 +1,13 @@
 import CFloat
 import CProcessor
 
-/// SSSE3, SSE4.1 and SSE4.2: SDM Vol. 1 chapter 12, Vol. 2D Tables. What is not announced
-/// (AES, PCLMULQDQ, SHA) is undefined.
+/// SSSE3, SSE4.1, SSE4.2, AES, PCLMULQDQ and SHA: SDM Vol. 1 chapter 12, Vol. 2D Tables.
 extension Translator {
   /// 0F 38.
   mutating func vectorThreeByte38() -> Flow? {
     switch (i.mandatoryPrefix, i.opcode) {
     case (0xf2, 0xf0), (0xf2, 0xf1): return checksum()
+    case (0, 0xc8...0xcd): return secureHash()
     case (0, let opcode):
       guard let handler = Self.packedSupplement(opcode) else { return nil }
       emitAvailability(VectorAvailability.requireMMX)
@@ -21,7 +21,10 @@ extension Translator {
       emit(VectorLoads.aligned, d: i.reg)
       return .sequential
     case (0x66, let opcode):
-      guard let handler = Self.packedSupplement(opcode) ?? Self.sse4(opcode) else { return nil }
+      guard
+        let handler = Self.packedSupplement(opcode) ?? Self.sse4(opcode)
+          ?? Ciphers.handler38(opcode)
+      else { return nil }
       emitAvailability(VectorAvailability.requireSSE)
       return vector(handler)
     default: return nil
@@ -134,9 +137,12 @@ extension Translator {
       emitAvailability(VectorAvailability.requireMMX)
       return mmx(alignMMX, immediate: i.immediate & 0xff)
     }
+    if (i.mandatoryPrefix, i.opcode) == (0, 0xcc) { return secureHashRounds() }
     guard i.mandatoryPrefix == 0x66 else { return nil }
     emitAvailability(VectorAvailability.requireSSE)
     switch i.opcode {
+    case 0x44: return vector(Ciphers.multiplication)
+    case 0xdf: return vector(Ciphers.keyAssistance)
     case 0x08: return vector { floats($0, $1, immediate: x86_roundps) }
     case 0x09: return vector { floats($0, $1, immediate: x86_roundpd) }
     case 0x0a: return vector({ floats($0, $1, immediate: x86_roundss) }, VectorLoads.doubleword)

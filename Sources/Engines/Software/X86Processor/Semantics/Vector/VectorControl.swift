@@ -15,6 +15,8 @@ enum MXCSR {
   static let modes: UInt32 = 0xe040
   /// What may be set: FXSAVE's MXCSR_MASK.
   static let valid: UInt32 = 0xffff
+  /// After reset.
+  static let initial: UInt32 = 0x1f80
 }
 
 // While threaded code runs, the host's MXCSR has the guest's modes, every exception masked, and the flags

@@ -41,6 +41,13 @@ extension Translator {
   private func permits(_ shape: VEXShape) -> Bool {
     if !shape.hasFirstSource, !namesNone { return false }
     if shape.isScalar { return true }
+    switch shape.cipher {
+    case .aes:
+      // Only what also works on halves has a form of 256 bits.
+      return isWide ? !shape.isShort && features.hasVAES : features.hasAES
+    case .multiplication: return isWide ? features.hasVPCLMULQDQ : features.hasPCLMULQDQ
+    case nil: break
+    }
     return !isWide || !shape.isShort && (!shape.isInteger || features.hasAVX2)
   }
 

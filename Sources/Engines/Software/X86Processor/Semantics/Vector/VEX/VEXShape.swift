@@ -16,6 +16,9 @@ struct VEXShape {
   var mayRaise = false
   /// Whether 256 bits are AVX2's.
   var isInteger = false
+  /// Whether it is AES's or PCLMULQDQ's, whose 256 bits are features of their own.
+  var cipher: Cipher?
+  enum Cipher { case aes, multiplication }
   /// By how many bits the immediate is shifted for the upper half.
   var immediateShift: UInt64 = 0
   /// Whether both halves have the lower half of the source as operand: shift counts.
@@ -103,6 +106,8 @@ struct VEXShape {
     case 0x21, 0x24, 0x31, 0x34: VEXShape(hasFirstSource: false, isInteger: true, widensFrom: 4)
     case 0x22, 0x32: VEXShape(hasFirstSource: false, isInteger: true, widensFrom: 2)
     case 0x41: VEXShape(hasFirstSource: false, isShort: true)
+    case 0xdb: VEXShape(hasFirstSource: false, isShort: true, cipher: .aes)
+    case 0xdc...0xdf: VEXShape(cipher: .aes)
     default: nil
     }
   }
@@ -118,7 +123,9 @@ struct VEXShape {
     case 0x40: float
     case 0x41: VEXShape(isShort: true, mayRaise: true)
     case 0x42: VEXShape(isInteger: true, immediateShift: 3)
+    case 0x44: VEXShape(cipher: .multiplication)
     case 0x60...0x63: VEXShape(hasFirstSource: false, isShort: true)
+    case 0xdf: VEXShape(hasFirstSource: false, isShort: true, cipher: .aes)
     default: nil
     }
   }
