@@ -34,7 +34,7 @@
 
     private func compare(_ group: InstructionGroup, _ mode: CodeMode) throws {
       let comparison = try #require(
-        Comparison(), "the host refused executable memory at fixed addresses")
+        IntegerComparison(), "the host refused executable memory at fixed addresses")
       let count = Self.number("ROOST_DIFF_COUNT", else: mode == .bits64 ? 4000 : 1500)
       let seed = Self.number("ROOST_DIFF_SEED", else: 1)
       let differences = comparison.run(group, mode, count: count, seed: seed &* 1_000_003)
@@ -43,7 +43,7 @@
   }
 
   /// The two processors side by side.
-  private final class Comparison {
+  final class IntegerComparison {
     private typealias Place = HostProcessor.Place
 
     private let host: HostProcessor

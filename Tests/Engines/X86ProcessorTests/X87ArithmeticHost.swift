@@ -6,7 +6,7 @@
   ///
   /// Each instruction gets a routine of machine code that loads a whole FPU state, executes, and
   /// saves the state again; FNSAVE does not wait, so that unmasked exceptions can be looked at too.
-  struct HostX87 {
+  final class HostX87 {
     private typealias Routine =
       @convention(c) (
         UnsafeRawPointer, UnsafeMutableRawPointer, UnsafeMutableRawPointer, UInt64
@@ -14,6 +14,7 @@
     private let routine: Routine
     private let memory: UnsafeMutableRawPointer
     private let image: UnsafeMutableRawPointer
+    private let page: UnsafeMutableRawPointer
 
     init(_ instruction: X87Instruction) {
       let modrm = instruction.modrm < 0xc0 ? instruction.modrm & 0x38 | 2 : instruction.modrm
@@ -28,9 +29,16 @@
       let page = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
       code.withUnsafeBytes { page.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
       precondition(mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0, "a page for machine code")
+      self.page = page
       routine = unsafeBitCast(page, to: Routine.self)
       memory = .allocate(byteCount: 16, alignment: 16)
       image = .allocate(byteCount: 128, alignment: 16)
+    }
+
+    deinit {
+      munmap(page, 4096)
+      memory.deallocate()
+      image.deallocate()
     }
 
     /// Executes the instruction on `state`. Returns memory behind the operand, and RFLAGS.

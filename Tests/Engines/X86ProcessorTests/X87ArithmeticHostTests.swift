@@ -8,12 +8,8 @@
     @Test(arguments: UInt8(0xd8)...0xdf)
     func `every instruction leaves what the host's leaves`(opcode: UInt8) {
       var bits = RandomBits(seed: UInt64(opcode))
-      let memoryForms = (0..<8).map { X87Instruction(opcode: opcode, modrm: $0 << 3) }
-        .filter { $0.memoryOperand != .undefined && $0.memoryOperand.size != 0 }
-      for instruction in memoryForms { agree(instruction, trials: 10_000, &bits) }
-      for modrm in UInt8(0xc0)...0xff {
-        let instruction = X87Instruction(opcode: opcode, modrm: modrm)
-        if Trial.isDefined(instruction) { agree(instruction, trials: 3000, &bits) }
+      for instruction in X87Trial.instructions where instruction.opcode == opcode {
+        agree(instruction, trials: instruction.readsOrWritesMemory ? 10_000 : 3000, &bits)
       }
     }
 
@@ -25,19 +21,14 @@
     }
 
     private func agree(_ instruction: X87Instruction, trials: Int, _ bits: inout RandomBits) {
-      let host = HostX87(instruction)
-      for _ in 0..<trials {
-        let trial = Trial(instruction, &bits)
-        if let complaint = trial.disagreement(with: host) {
-          Issue.record("\(trial.description): \(complaint)")
-          return
-        }
+      if let difference = X87Trial.firstDifference(instruction, trials: trials, &bits) {
+        Issue.record(Comment(rawValue: difference))
       }
     }
   }
 
   /// One instruction on one state.
-  private struct Trial {
+  struct X87Trial {
     let instruction: X87Instruction
     let before: X87State
     let operand: X87Bytes
@@ -48,6 +39,27 @@
       self.instruction = instruction
       before = X87State.random(&bits)
       operand = Self.operand(form, &bits)
+    }
+
+    static func firstDifference(
+      _ instruction: X87Instruction, trials: Int, _ bits: inout RandomBits
+    ) -> String? {
+      let host = HostX87(instruction)
+      for _ in 0..<trials {
+        let trial = X87Trial(instruction, &bits)
+        if let complaint = trial.disagreement(with: host) {
+          return "\(trial.description): \(complaint)"
+        }
+      }
+      return nil
+    }
+
+    /// Every instruction that the routine of machine code can carry out.
+    static let instructions: [X87Instruction] = (UInt8(0xd8)...0xdf).flatMap { opcode in
+      (0..<8).map { X87Instruction(opcode: opcode, modrm: $0 << 3) }
+        .filter { $0.memoryOperand != .undefined && $0.memoryOperand.size != 0 }
+        + (UInt8(0xc0)...0xff).map { X87Instruction(opcode: opcode, modrm: $0) }
+        .filter(isDefined)
     }
 
     static func isDefined(_ instruction: X87Instruction) -> Bool {
@@ -84,7 +96,7 @@
 
   // MARK: - Comparing
 
-  extension Trial {
+  extension X87Trial {
     func disagreement(with host: HostX87) -> String? {
       if isUndefined { return nil }
       var ours = before
@@ -138,7 +150,7 @@
 
   // MARK: - What the manual leaves open
 
-  extension Trial {
+  extension X87Trial {
     /// F2XM1, FYL2X, FPTAN, FPATAN, FYL2XP1, FSINCOS, FSIN and FCOS.
     private var isTranscendental: Bool {
       instruction.opcode == 0xd9
