@@ -1,7 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts disk-faults clean
-.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes cpu-proof clean
+.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts disk-faults cpu-proof clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -50,6 +49,7 @@ replay-cuts: ## Lose power at every flush of a guest's file system, and look for
 
 disk-faults: ## As root: let the host run out of room, or fail, under a guest that writes (ARGS=…)
 	@Scripts/disk-faults.sh $(ARGS)
+
 cpu-proof: ## Compare millions of random instructions on the host's processor and on ours (ARGS="--count 20000000 --seed 1")
 	@Scripts/cpu-proof.sh $(ARGS)
 

@@ -205,7 +205,7 @@ let package = Package(
         name: "roost",
         dependencies: [
           "Monitor", "HostOS", "Streams", "Disks", "Volumes", "LinuxBoot", "Execution",
-          "ArchitectureX86", "KVM", arguments, log,
+          "ArchitectureX86", "KVM", "Work", "Memory", "Board", "X86Processor", arguments, log,
         ],
         path: "Sources/Commands/roost", swiftSettings: common),
 

@@ -8,7 +8,8 @@ struct RoostCommand: AsyncParsableCommand {
     abstract: "Runs virtual machines, on KVM or on a processor of its own.",
     version: "roost 0.1.0",
     subcommands: [
-      RunCommand.self, ImageCommand.self, DoctorCommand.self, VersionCommand.self,
+      RunCommand.self, ImageCommand.self, ProcessorCommand.self, DoctorCommand.self,
+      VersionCommand.self,
     ])
 }
 

@@ -45,6 +45,8 @@ public final class DirtyPages: @unchecked Sendable {
   package func collect() -> [Int] {
     var dirty: [Int] = []
     for index in 0..<wordCount {
+      // Looked at before it is exchanged: most words of a large memory are zero.
+      guard (words + index).pointee.load(ordering: .relaxed) != 0 else { continue }
       var word = (words + index).pointee.exchange(0, ordering: .acquiring)
       while word != 0 {
         dirty.append(index * 64 + word.trailingZeroBitCount)

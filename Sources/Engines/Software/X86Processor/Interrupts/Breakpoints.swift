@@ -135,7 +135,7 @@ extension Core {
   func raiseDebug(_ status: UInt64) -> Bool {
     cpu.pointee.debug.6 |= status
     activity = .active
-    return deliver(Event(vector: X86.Exception.debug, source: .exception))
+    return report(Event(vector: X86.Exception.debug, source: .exception))
   }
 
   /// Delivers the traps that wait behind an instruction; `false` after a triple fault.

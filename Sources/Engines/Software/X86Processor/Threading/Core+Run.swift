@@ -119,7 +119,7 @@ extension Core {
       statistics.exceptions.increment()
       // An instruction that faulted has reached nothing.
       pendingDebugStatus &= DebugStatus.task
-      return deliver(
+      return report(
         Event(
           vector: UInt8(truncatingIfNeeded: cpu.pointee.exception_vector), source: .exception,
           code: cpu.pointee.exception_has_code != 0 ? cpu.pointee.exception_code : nil))
@@ -139,6 +139,12 @@ extension Core {
       pendingDebugStatus |= DebugStatus.step
     }
     return deliverPendingDebug()
+  }
+
+  /// Delivers an exception that an instruction raised, or leaves that to whoever asked to see it.
+  func report(_ event: Event) -> Bool {
+    raised = event
+    return holdsExceptions || deliver(event)
   }
 
   /// Takes what the local APIC has, in the order of SDM Vol. 3A Table 6-2; `false` after a triple fault.

@@ -82,6 +82,10 @@ package final class Core: @unchecked Sendable {
   var debugStops = DebugStops()
   var isDebugged = false
   var passedBreakpoint: UInt64?
+  /// The last exception that an instruction raised, and whether it is not to enter its handler: for
+  /// `InstructionEmulator`.
+  var raised: Event?
+  var holdsExceptions = false
   /// Whether the guest wrote to the local APIC: asked and cleared by `InstructionEmulator`.
   var hasWrittenAPIC = false
   /// What the time-stamp counter counts, from `tscOffset` on.

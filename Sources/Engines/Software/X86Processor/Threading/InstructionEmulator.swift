@@ -48,6 +48,8 @@ package final class InstructionEmulator {
     /// Level-triggered interrupts that the instruction ended, to be told to the I/O APICs.
     package var endedInterrupts: [UInt8]
     package var isTripleFault: Bool
+    /// The exception that the instruction raised, whether it was delivered or not.
+    package var exception: X86.InjectedEvent?
     /// The instruction's bytes, for statistics; none if the first could not be fetched.
     package var instruction: InstructionBytes
   }
@@ -63,10 +65,16 @@ package final class InstructionEmulator {
   /// - Parameters:
   ///   - state: with `apic` set: `nil` means one as firmware leaves it.
   ///   - buses: where accesses go that do not reach memory.
+  ///   - delivers: whether an exception enters its handler. If not, the state afterwards is the one in which the
+  ///     processor found it: of a fault, with `rip` at the instruction.
   /// - Throws: a sentence if no processor can be in `state`; then nothing was done.
-  package func execute(_ state: X86.State, _ buses: inout Buses) throws(StateError) -> Outcome {
+  package func execute(
+    _ state: X86.State, _ buses: inout Buses, delivers: Bool = true
+  ) throws(StateError) -> Outcome {
     try core.restore(state)
     core.hasWrittenAPIC = false
+    core.raised = nil
+    core.holdsExceptions = !delivers
     core.fetched.count = 0
     let isUp = core.runAlone(&buses, repetitions: Self.repetitions)
     let outgoing = localAPIC.takeOutgoing()
@@ -74,6 +82,11 @@ package final class InstructionEmulator {
     if !core.hasWrittenAPIC, let before = state.apic { after.apic = before }
     return Outcome(
       state: after, hasChangedAPIC: core.hasWrittenAPIC, messages: outgoing.messages,
-      endedInterrupts: outgoing.ended, isTripleFault: !isUp, instruction: core.fetched)
+      endedInterrupts: outgoing.ended, isTripleFault: !isUp,
+      exception: core.raised.map {
+        X86.InjectedEvent(
+          kind: .exception, vector: $0.vector,
+          errorCode: $0.code.map { UInt32(truncatingIfNeeded: $0) })
+      }, instruction: core.fetched)
   }
 }
