@@ -1,4 +1,5 @@
 import ArchitectureX86
+import ArgumentParser
 import Foundation
 import Testing
 

@@ -174,6 +174,10 @@ extension X86 {
     @inlinable public static var apicBase: UInt32 { 0x1b }
     /// IA32_TSC_ADJUST.
     @inlinable public static var tscAdjust: UInt32 { 0x3b }
+    /// IA32_PLATFORM_ID.
+    @inlinable public static var platformID: UInt32 { 0x17 }
+    /// IA32_BIOS_UPDT_TRIG.
+    @inlinable public static var biosUpdateTrigger: UInt32 { 0x79 }
     /// IA32_BIOS_SIGN_ID.
     @inlinable public static var biosSignature: UInt32 { 0x8b }
     /// IA32_MTRRCAP.

@@ -12,7 +12,8 @@ extension X86 {
         0x200...0x20f,  // variable-range MTRRs
         0x250, 0x258, 0x259, 0x268...0x26f,  // fixed-range MTRRs
         0xc001_0010, 0xc001_0015, 0xc001_001f,  // AMD: SYSCFG, HWCR, NB_CFG
-        0xc001_0055:  // AMD: interrupt pending and CMP-halt
+        0xc001_0055,  // AMD: interrupt pending and CMP-halt
+        0x2a, 0x119, 0x11e:  // P6: EBL_CR_POWERON, BBL_CR_CTL, BBL_CR_CTL3 (SDM Vol. 4 §2.22)
         true
       default: false
       }
@@ -22,6 +23,7 @@ extension X86 {
     package func read(_ index: UInt32) -> UInt64? {
       switch index {
       case MSR.biosSignature: 0x100_0065
+      case MSR.platformID: 0
       case MSR.mtrrCapabilities: 0x508  // 8 variable ranges, fixed ranges, write-combining
       default: Self.isKept(index) ? values[index] ?? 0 : nil
       }
@@ -29,7 +31,8 @@ extension X86 {
 
     /// What WRMSR does; `false`: it raises #GP.
     package mutating func write(_ index: UInt32, _ value: UInt64) -> Bool {
-      if index == MSR.biosSignature { return true }
+      // A microcode update is taken, and changes nothing.
+      if index == MSR.biosSignature || index == MSR.biosUpdateTrigger { return true }
       guard Self.isKept(index) else { return false }
       values[index] = value
       return true

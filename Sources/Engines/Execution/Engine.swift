@@ -23,12 +23,18 @@ package struct PartitionPlan<ISA: InstructionSet>: Sendable {
   package let clock: any VMClock
   /// Where the engine's own timers run.
   package let loop: any Loop
+  /// What the engine has to say about the guest, in a sentence; from any thread, and seldom.
+  package let remark: @Sendable (String) -> Void
 
-  package init(processors: Int, model: ISA.Model, clock: any VMClock, loop: any Loop) {
+  package init(
+    processors: Int, model: ISA.Model, clock: any VMClock, loop: any Loop,
+    remark: @escaping @Sendable (String) -> Void = { _ in }
+  ) {
     self.processors = processors
     self.model = model
     self.clock = clock
     self.loop = loop
+    self.remark = remark
   }
 }
 

@@ -47,7 +47,8 @@ package final class Assembly: Sendable {
     self.events = events
     self.reporting = reporting
     panel = ControlPanel(reporting)
-    let (partition, controllers) = try Self.partition(of: engine, shape, memory, clock, loop)
+    let (partition, controllers) = try Self.partition(
+      of: engine, shape, memory, clock, loop, board.log)
     interrupts = InterruptRelay(to: controllers)
     pc = try PC(
       on: board, processors: shape.processors, interrupts: interrupts, control: panel,
@@ -65,11 +66,12 @@ package final class Assembly: Sendable {
   /// The machine as an engine sees it: its memory, and its processors' interrupt controllers.
   private static func partition(
     of engine: any Engine<X86>, _ shape: PCShape, _ memory: GuestMemory, _ clock: GuestClock,
-    _ loop: EventLoop
+    _ loop: EventLoop, _ log: Logger
   ) throws(EngineError) -> (any Partition<X86>, any ProcessorInterrupts) {
     let partition = try engine.makePartition(
       PartitionPlan(
-        processors: shape.processors, model: shape.processorModel, clock: clock, loop: loop))
+        processors: shape.processors, model: shape.processorModel, clock: clock, loop: loop,
+        remark: { log.info("\($0)") }))
     try partition.map(memory)
     guard let controllers = partition.interruptController else {
       throw EngineError("the engine brings no local APICs, which a PC needs")
@@ -214,7 +216,8 @@ extension Assembly {
   private func prepare(
     _ engine: any Engine<X86>, _ states: [X86.State]
   ) async throws -> (Processors, any ProcessorInterrupts) {
-    let (partition, controllers) = try Self.partition(of: engine, shape, memory, clock, loop)
+    let (partition, controllers) = try Self.partition(
+      of: engine, shape, memory, clock, loop, board.log)
     let processors = try Processors(
       of: partition, count: shape.processors, ports: board.ports, registers: board.registers
     ) { [reporting] in reporting.yield($0) }

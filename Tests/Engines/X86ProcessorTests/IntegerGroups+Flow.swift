@@ -213,6 +213,9 @@ extension InstructionGroup {
       let register = b.register()
       b.set(register, selector | b.random.next() << 16)
       let segment = b.random.pick([0, 3])
+      // "IF … SegmentRegister … NULL … THEN SegmentSelector := 0": the IRET behind an interrupt of the host's (SDM
+      // Vol. 2A, IRET, RETURN-TO-OUTER-PRIVILEGE-LEVEL) clears a null selector's RPL.
+      if selector <= 3 { b.disturbedByInterrupts() }
       b.instruction(
         [0x8e], size: b.defaultSize, reg: segment, form: .register, register: register)
       b.instruction([0x8c], size: b.defaultSize, reg: segment, form: .register, lock: .untried)

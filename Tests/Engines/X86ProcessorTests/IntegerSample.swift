@@ -50,6 +50,8 @@ struct Sample {
   /// Status flags of which the manual says nothing, and registers likewise, when the run is over.
   var undefinedFlags: UInt64 = 0
   var undefinedRegisters: UInt16 = 0
+  /// Whether an interrupt that the host takes between the instructions may change what they leave.
+  var isDisturbedByInterrupts = false
   /// If the result is zero (ZF), the manual says nothing of this register.
   var undefinedIfZero: Int?
 }
@@ -145,6 +147,7 @@ struct SampleBuilder {
   mutating func undefined(_ flags: UInt64) { sample.undefinedFlags |= flags }
   mutating func defined(_ flags: UInt64) { sample.undefinedFlags &= ~flags }
   mutating func undefined(register: Int) { sample.undefinedRegisters |= 1 << UInt16(register) }
+  mutating func disturbedByInterrupts() { sample.isDisturbedByInterrupts = true }
   mutating func undefined(ifZero register: Int) { sample.undefinedIfZero = register }
 
   // MARK: - Encoding

@@ -288,3 +288,38 @@ struct CompactedStateTests {
     #expect(try machine.run(xrstors) == X86.Exception.generalProtection)
   }
 }
+
+/// What is said of model-specific registers that are not there.
+struct MissingRegisterTests {
+  private final class Remarks: @unchecked Sendable {
+    // Sendable although it is not locked: the core that remarks runs on the test's thread.
+    var sentences: [String] = []
+  }
+
+  @Test func `a missing register is remarked once, and a value refused is not`() throws {
+    let machine = try LongModeCore(model: .x86_64v2)
+    let remarks = Remarks()
+    machine.core.remark = { remarks.sentences.append($0) }
+    for index in [0x1234, 0x1234, 0x1235] as [UInt64] {
+      machine.cpu.rcx = index
+      #expect(try machine.run([0x0f, 0x32]) == X86.Exception.generalProtection)
+      #expect(try machine.run([0x0f, 0x30]) == X86.Exception.generalProtection)
+    }
+    #expect(remarks.sentences.count == 2 && remarks.sentences[0].contains("0x1234"))
+    // PAT has no type 2.
+    (machine.cpu.rcx, machine.cpu.rax, machine.cpu.rdx) = (0x277, 2, 0)
+    #expect(try machine.run([0x0f, 0x30]) == X86.Exception.generalProtection)
+    #expect(remarks.sentences.count == 2)
+  }
+
+  @Test func `a guest that tries them all is not remarked for ever`() throws {
+    let machine = try LongModeCore(model: .x86_64v2)
+    let remarks = Remarks()
+    machine.core.remark = { remarks.sentences.append($0) }
+    for index in 0x5000..<0x6000 as Range<UInt64> {
+      machine.cpu.rcx = index
+      #expect(try machine.run([0x0f, 0x32]) == X86.Exception.generalProtection)
+    }
+    #expect(remarks.sentences.count == 100)
+  }
+}

@@ -40,7 +40,10 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
         clock: plan.clock)
     }
     sleepers.connect(cores)
-    for core in cores { core.neighbours = sleepers }
+    for core in cores {
+      core.neighbours = sleepers
+      core.remark = plan.remark
+    }
     memory.watchedLines.watcher = sleepers
   }
 

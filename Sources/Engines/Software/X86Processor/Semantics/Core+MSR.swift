@@ -77,6 +77,38 @@ extension Core {
     }
   }
 
+  /// RDMSR and WRMSR: as `readMSR` and `writeMSR`, and says once of each register that it is missing.
+  func readMSRForGuest(_ index: UInt32) throws(Fault) -> UInt64 {
+    do throws(Fault) {
+      return try readMSR(index)
+    } catch {
+      noteMissingMSR(index, "read")
+      throw error
+    }
+  }
+
+  func writeMSRForGuest(_ index: UInt32, _ value: UInt64) throws(Fault) {
+    do throws(Fault) {
+      try writeMSR(index, value)
+    } catch {
+      // It may be the value that the register does not take.
+      if (try? readMSR(index)) == nil { noteMissingMSR(index, "wrote") }
+      throw error
+    }
+  }
+
+  /// How many there may be: a guest may try them all.
+  private static let mostMissingMSRs = 100
+
+  private func noteMissingMSR(_ index: UInt32, _ verb: String) {
+    guard missingMSRs.count < Self.mostMissingMSRs, missingMSRs.insert(index).inserted else {
+      return
+    }
+    remark?(
+      "Processor \(self.index) of the guest \(verb) the model-specific register 0x"
+        + String(index, radix: 16) + ", which the model \(model.name) does not have.")
+  }
+
   func setTSCOffset(_ offset: UInt64) {
     tscOffset = offset
     apic.tscOffset = offset

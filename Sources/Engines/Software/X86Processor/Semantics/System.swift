@@ -448,7 +448,7 @@ enum SystemInstructions {
     return system(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
       try core.requirePrivilege0()
-      let value = try core.readMSR(cpu.get(Slot.rcx, UInt32.self))
+      let value = try core.readMSRForGuest(cpu.get(Slot.rcx, UInt32.self))
       cpu.set(Slot.rax, UInt32(truncatingIfNeeded: value))
       cpu.set(Slot.rdx, UInt32(truncatingIfNeeded: value >> 32))
     }
@@ -460,7 +460,7 @@ enum SystemInstructions {
       try core.requirePrivilege0()
       let value =
         UInt64(cpu.get(Slot.rdx, UInt32.self)) << 32 | UInt64(cpu.get(Slot.rax, UInt32.self))
-      try core.writeMSR(cpu.get(Slot.rcx, UInt32.self), value)
+      try core.writeMSRForGuest(cpu.get(Slot.rcx, UInt32.self), value)
     }
   }
 

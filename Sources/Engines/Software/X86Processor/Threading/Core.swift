@@ -69,6 +69,11 @@ package final class Core: @unchecked Sendable {
 
   /// The entries of PAE paging's first table, as MOV to CR3 loaded them.
   var pageDirectoryPointers = InlineArray<4, UInt64>(repeating: 0)
+  /// What there is to say about the guest: set once, before the core runs.
+  package var remark: (@Sendable (String) -> Void)?
+  /// Model-specific registers that the guest asked for in vain.
+  var missingMSRs: Set<UInt32> = []
+
   var nmiBlocked = false
   /// What the guest's debug registers ask for; whether that is anything; and what of DR6 the instruction in hand has
   /// met.
