@@ -74,12 +74,12 @@ struct VirtioLife {
     driver.queues.isEmpty ? nil : driver.queues[script.pick(driver.queues.count)]
   }
 
-  /// A chain: what the device reads is the script's next piece, in a buffer or several; then buffers for answers.
+  /// A chain: what the device reads is the script's next message, in a buffer or several; then buffers for answers.
   private mutating func offer(_ script: inout Script) {
     guard let queue = queue(&script) else { return }
     let shape = script.byte()
     let place = Self.data + UInt64(script.byte()) << 8
-    let bytes = script.piece()
+    let bytes = rig.backend.message(&script)
     driver.put(bytes, at: place)
     var buffers: [GuestQueue.Buffer] = []
     if !bytes.isEmpty {

@@ -12,12 +12,15 @@ struct VirtioBackend {
   let stir: (inout Script) -> Void
   /// All that was held up on the other side ends.
   let finish: () -> Void
+  /// What a driver has the device read.
+  let message: (inout Script) -> [UInt8]
 
   init(
-    _ device: any VirtioDevice, stir: @escaping (inout Script) -> Void = { _ in },
-    finish: @escaping () -> Void = {}
+    _ device: any VirtioDevice, message: @escaping (inout Script) -> [UInt8] = { $0.piece() },
+    stir: @escaping (inout Script) -> Void = { _ in }, finish: @escaping () -> Void = {}
   ) {
     self.device = device
+    self.message = message
     self.stir = stir
     self.finish = finish
   }

@@ -39,6 +39,24 @@ extension FuzzTarget {
           }
         })
     },
+    virtio("balloon") { loop in
+      let balloon = VirtioBalloon(loop: loop)
+      return VirtioBackend(
+        balloon, message: balloonPages,
+        stir: { script in
+          if script.flag() {
+            balloon.requestStatistics()
+          } else {
+            balloon.setTarget(pages: UInt32(script.byte()))
+          }
+        })
+    },
+    virtio("vsock", over: [.mmio, .pci]) { loop in
+      let host = ScriptedVsockHost(loop)
+      return VirtioBackend(
+        VirtioSocket(guestCID: UInt32(guestCID), host: host, limit: 8, queueSize: 32),
+        message: socketPacket, stir: { host.stir(&$0) })
+    },
     virtio("entropy") { _ in VirtioBackend(VirtioEntropy(source: CountingSource())) },
     virtio("file-system", over: [.mmio, .pci]) { loop in
       let share = ScriptedShare(loop)
@@ -53,6 +71,36 @@ extension FuzzTarget {
         stir: { share.stir(&$0) }, finish: { share.finish() })
     },
   ]
+
+  /// Page numbers (VIRTIO 1.3 §5.5.6), small ones; or anything.
+  private static func balloonPages(_ script: inout Script) -> [UInt8] {
+    script.flag() ? script.piece() : script.piece().flatMap { [$0, 0, 0, 0] }
+  }
+
+  private static let guestCID: UInt64 = 3
+
+  /// A packet of a socket (VIRTIO 1.3 §5.10.6) between one of few ports of each side's; or anything.
+  private static func socketPacket(_ script: inout Script) -> [UInt8] {
+    let shape = script.byte()
+    if shape & 0x80 != 0 { return script.piece() }
+    let ports = script.byte()
+    let operation = script.byte() & 15
+    // Zero is what most packets have there.
+    let flags = shape & 1 != 0 ? script.byte() : 0
+    let allocation = shape & 2 != 0 ? script.number(UInt32.self) : 1 << 12
+    let forwarded = shape & 4 != 0 ? script.number(UInt32.self) : 0
+    let data = script.piece()
+    let count = shape & 8 != 0 ? script.number(UInt32.self) : UInt32(data.count)
+    func bytes(_ value: UInt32) -> [UInt8] {
+      (0..<4).map { UInt8(truncatingIfNeeded: value >> UInt32(8 * $0)) }
+    }
+    let source = shape & 16 != 0 ? UInt8(script.byte()) : UInt8(guestCID)
+    // Those from 0x4000_0000 on call from the host.
+    let hostPort: [UInt8] = [ports & 7, 0, 0, ports & 8 != 0 ? 0x40 : 0]
+    return [source, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]
+      + [ports >> 4, 0, 0, 0] + hostPort + bytes(count) + [1, 0, operation, 0] + [flags, 0, 0, 0]
+      + bytes(allocation) + bytes(forwarded) + data
+  }
 
   /// A device that lives by a script; the first byte says behind which transport.
   private static func virtio(
