@@ -14,9 +14,10 @@ final class NetworkStack {
   let clock: any VMClock
   let policy: (any EgressPolicy)?
   let advertiser: (any RouterAdvertiser)?
-  let sender: any DatagramSender
+  let replies: Replies
   let secret: UInt64
   var services: [UInt16: any DatagramService] = [:]
+  var streamServices: [UInt16: any StreamService] = [:]
 
   // State.
   var statistics = UserNetworkStatistics()
@@ -47,8 +48,8 @@ final class NetworkStack {
 
   init(
     plan: UserNetworkPlan, limits: UserNetworkLimits, host: any HostNetwork, clock: any VMClock,
-    policy: (any EgressPolicy)?, advertiser: (any RouterAdvertiser)?, sender: any DatagramSender,
-    services: [any DatagramService], secret: UInt64
+    policy: (any EgressPolicy)?, advertiser: (any RouterAdvertiser)?, replies: Replies,
+    services: [any DatagramService], streamServices: [any StreamService], secret: UInt64
   ) {
     self.plan = plan
     self.limits = limits
@@ -56,10 +57,13 @@ final class NetworkStack {
     self.clock = clock
     self.policy = policy
     self.advertiser = advertiser
-    self.sender = sender
+    self.replies = replies
     self.secret = secret
     guestHardware = plan.guestHardware
     for service in services { for port in service.ports { self.services[port] = service } }
+    for service in streamServices {
+      for port in service.streamPorts { self.streamServices[port] = service }
+    }
   }
 }
 

@@ -1,3 +1,5 @@
+package import HostOS
+
 /// Answers datagrams sent to an address and port of the gateway itself: DHCP, DNS, TFTP.
 ///
 /// Also told of datagrams to these ports that were sent to all stations, or to a group of version 6.
@@ -30,6 +32,17 @@ package protocol DatagramSender: AnyObject, Sendable {
   /// Sends one datagram; from any thread. `hardwareDestination` is where the frame goes; `nil`: to the guest.
   func send(
     _ payload: [UInt8], from: Endpoint, to: Endpoint, hardwareDestination: MACAddress?)
+}
+
+/// Answers TCP connections to an address and port of the gateway itself: DNS.
+package protocol StreamService: AnyObject, Sendable {
+  /// The TCP ports it answers on the gateway's addresses.
+  var streamPorts: [UInt16] { get }
+  /// The guest calls; `nil`: it is refused. What is answered stands in for a socket that is connected already, and the
+  /// service says by `ready` when it may be read or written once more, from any thread. On the network's loop.
+  func accept(
+    from guest: Endpoint, at: Endpoint, _ ready: @escaping @Sendable (Readiness) -> Void
+  ) -> (any HostConnection)?
 }
 
 /// Decides what of the outside the guest may reach.

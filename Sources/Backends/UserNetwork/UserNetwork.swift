@@ -46,8 +46,8 @@ package final class UserNetwork: NetworkPort {
   package init(
     plan: UserNetworkPlan = UserNetworkPlan(), limits: UserNetworkLimits = UserNetworkLimits(),
     loop: any Loop, clock: any VMClock, host: any HostNetwork,
-    services: [any DatagramService] = [], policy: (any EgressPolicy)? = nil,
-    advertiser: (any RouterAdvertiser)? = nil,
+    services: [any DatagramService] = [], streamServices: [any StreamService] = [],
+    policy: (any EgressPolicy)? = nil, advertiser: (any RouterAdvertiser)? = nil,
     secret: UInt64 = .random(in: .min ... .max)
   ) {
     self.plan = plan
@@ -56,12 +56,14 @@ package final class UserNetwork: NetworkPort {
     let backlink = Backlink()
     let bell = loop.makeDoorbell { backlink.network?.answerBell() }
     self.bell = bell
-    replies = Replies(bell: bell)
+    let replies = Replies(bell: bell)
+    self.replies = replies
     alarm = clock.makeAlarm(on: loop) { backlink.network?.run { $0.timePassed() } }
     stack = LoopBound(
       NetworkStack(
         plan: plan, limits: limits, host: host, clock: clock, policy: policy,
-        advertiser: advertiser, sender: replies, services: services, secret: secret), on: loop)
+        advertiser: advertiser, replies: replies, services: services,
+        streamServices: streamServices, secret: secret), on: loop)
     backlink.connect(to: self)
     host.attach(self)
   }
@@ -170,7 +172,9 @@ extension UserNetwork {
     stack.accepted = Offloads(rawValue: accepted.load(ordering: .relaxed))
     stack.begin(room: exchange.withLock { Self.queueLimit - $0.bytesToGuest })
     work(stack)
-    for reply in replies.take() { stack.send(reply) }
+    let replies = replies.take()
+    for reply in replies.datagrams { stack.send(reply) }
+    for (token, readiness) in replies.streams { stack.socketReady(token, readiness) }
     stack.end()
     handOver(stack)
     if let next = stack.alarmToSet { alarm.set(VMInstant(nanoseconds: next)) }

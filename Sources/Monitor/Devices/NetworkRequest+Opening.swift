@@ -81,7 +81,8 @@ extension UserNetworkRequest {
         transport: HostResolverTransport(on: loop), clock: board.clock, loop: loop)
       let network = UserNetwork(
         plan: plan, loop: loop, clock: board.clock, host: HostSockets(loop: loop),
-        services: services.services, policy: services.policy, advertiser: services.advertiser)
+        services: services.services, streamServices: services.streamServices,
+        policy: services.policy, advertiser: services.advertiser)
       for forward in forwards { try forward.add(to: network) }
       return network
     }

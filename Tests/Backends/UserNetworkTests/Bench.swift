@@ -13,8 +13,8 @@ enum Guest {
 
 /// A network on a bench: its host of memory, its time by hand, and the guest's end of its cable.
 final class Bench {
-  let loop = ManualLoop()
-  let clock = ManualClock()
+  let loop: ManualLoop
+  let clock: ManualClock
   let host = FakeHost()
   let network: UserNetwork
   let user: User
@@ -28,12 +28,16 @@ final class Bench {
 
   init(
     plan: UserNetworkPlan = UserNetworkPlan(), limits: UserNetworkLimits = UserNetworkLimits(),
-    services: [any DatagramService] = [], policy: (any EgressPolicy)? = nil,
-    advertiser: (any RouterAdvertiser)? = nil, offloads: Offloads = [], secret: UInt64 = 1
+    loop: ManualLoop = ManualLoop(), clock: ManualClock = ManualClock(),
+    services: [any DatagramService] = [], streamServices: [any StreamService] = [],
+    policy: (any EgressPolicy)? = nil, advertiser: (any RouterAdvertiser)? = nil,
+    offloads: Offloads = [], secret: UInt64 = 1
   ) {
+    self.loop = loop
+    self.clock = clock
     network = UserNetwork(
       plan: plan, limits: limits, loop: loop, clock: clock, host: host, services: services,
-      policy: policy, advertiser: advertiser, secret: secret)
+      streamServices: streamServices, policy: policy, advertiser: advertiser, secret: secret)
     user = User(loop)
     network.attach(user)
     network.accept(offloads)

@@ -12,7 +12,7 @@ package struct FuzzTarget: Sendable {
   }
 
   package static let all: [FuzzTarget] =
-    virtio + [pci, image, disk] + shares + [userNetwork] + services + [frameStream]
+    virtio + [pci, image, disk] + shares + [userNetwork] + services + [dnsStream, frameStream]
 }
 
 /// Ends the process if a promise was broken.

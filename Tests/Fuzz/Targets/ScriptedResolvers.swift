@@ -23,7 +23,8 @@ final class ScriptedResolvers: ResolverTransport {
   }
 
   func open(
-    to resolver: Endpoint, _ answer: @escaping @Sendable ([UInt8]?) -> Void
+    to resolver: Endpoint, by transport: Transport,
+    _ answer: @escaping @Sendable ([UInt8]?) -> Void
   ) -> (any ResolverChannel)? {
     state.withLock { state in
       if state.refuses { return nil }

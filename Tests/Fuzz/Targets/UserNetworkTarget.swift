@@ -41,7 +41,8 @@ private struct ScriptedGuest {
   init(_ flags: UInt8) {
     network = UserNetwork(
       plan: rig.plan, loop: rig.loop, clock: rig.clock, host: host,
-      services: rig.services.services, policy: nil, advertiser: rig.services.advertiser, secret: 1)
+      services: rig.services.services, streamServices: rig.services.streamServices,
+      policy: nil, advertiser: rig.services.advertiser, secret: 1)
     network.attach(PortListener(rig.loop))
     if flags & 1 != 0 { network.accept([.checksum, .segmentTCPv4, .segmentTCPv6]) }
     if flags & 2 != 0 { _ = try? network.addForward(.tcp, hostPort: 8080, guestPort: 80) }

@@ -24,7 +24,7 @@ extension NetworkStack {
         return service.receive(
           Datagram(
             source: source, destination: destination, hardwareSource: packet.hardwareSource,
-            payload: Array(bytes[payload])), sender)
+            payload: Array(bytes[payload])), replies)
       }
       if isToGroup { return statistics.drop(.misaddressed) }
     }

@@ -1,7 +1,9 @@
+import HostOS
 import Synchronization
 import Work
 
-/// Datagrams of the services' on their way to the loop. A service may answer while it is being asked.
+/// What services have for the guest, on its way to the loop: datagrams, and news of streams. A service may answer while
+/// it is being asked.
 final class Replies: DatagramSender {
   struct Reply {
     let payload: [UInt8]
@@ -10,7 +12,14 @@ final class Replies: DatagramSender {
     let hardware: MACAddress?
   }
 
-  private let waiting = Mutex<[Reply]>([])
+  struct Waiting {
+    var datagrams: [Reply] = []
+    /// Flows by their tokens, and what their streams are ready for.
+    var streams: [(UInt64, Readiness)] = []
+    var isEmpty: Bool { datagrams.isEmpty && streams.isEmpty }
+  }
+
+  private let waiting = Mutex(Waiting())
   private let bell: any Doorbell
   /// More than this wait for the loop only if it stands still.
   private static let limit = 4096
@@ -22,17 +31,28 @@ final class Replies: DatagramSender {
   ) {
     let reply = Reply(
       payload: payload, source: from, destination: to, hardware: hardwareDestination)
+    add { waiting in
+      if waiting.datagrams.count < Self.limit { waiting.datagrams.append(reply) }
+    }
+  }
+
+  /// A service's stream may be read or written.
+  func ready(_ token: UInt64, _ readiness: Readiness) {
+    add { $0.streams.append((token, readiness)) }
+  }
+
+  private func add(_ news: (inout Waiting) -> Void) {
     let isFirst = waiting.withLock { waiting in
-      guard waiting.count < Self.limit else { return false }
-      waiting.append(reply)
-      return waiting.count == 1
+      let wasEmpty = waiting.isEmpty
+      news(&waiting)
+      return wasEmpty && !waiting.isEmpty
     }
     if isFirst { bell.ring() }
   }
 
-  func take() -> [Reply] {
+  func take() -> Waiting {
     waiting.withLock { waiting in
-      defer { waiting = [] }
+      defer { waiting = Waiting() }
       return waiting
     }
   }

@@ -24,7 +24,7 @@ package protocol HostNetworkUser: AnyObject, Sendable {
   func socketsReady(_ visit: ((_ token: UInt64, Readiness) -> Void) -> Void)
 }
 
-/// One TCP connection of the host's.
+/// The far end of a guest's TCP connection: one of the host's, or a service.
 package protocol HostConnection: AnyObject {
   /// Why connecting failed; `nil`: it did not.
   func takeError() -> SocketFailure?

@@ -31,4 +31,7 @@ package struct NetworkServices: Sendable {
     let always: [any DatagramService] = [dhcp, dhcpV6, nameServer]
     return always + (tftp.map { [$0] } ?? [])
   }
+
+  /// Those that answer connections.
+  package var streamServices: [any StreamService] { [nameServer] }
 }

@@ -28,6 +28,9 @@ extension NetworkStack {
 
   /// The guest wants to connect. It hears of the result when the host knows it.
   func open(_ key: FlowKey, _ header: TCPHeader, _ packet: Packet) {
+    if plan.isOwn(key.remote.address), let service = streamServices[key.remote.port] {
+      return open(key, header, packet, to: service)
+    }
     switch route(to: key.remote, .tcp) {
     case .closed:
       statistics.streamsRefused &+= 1
@@ -44,16 +47,7 @@ extension NetworkStack {
       let token = flows.makeToken()
       do throws(HostError) {
         let stream = try host.connectStream(to: endpoint, token: token)
-        let flow = TCPFlow(
-          key: key, token: token, state: .connecting, initialSent: initialSequence(key))
-        flow.host = stream
-        flow.initialReceived = header.sequence
-        flow.offer = header.options
-        flow.lastHeard = now
-        flow.receiver = TCPReceiver(next: header.sequence + 1)
-        begin(flow, header)
-        flows.add(flow)
-        statistics.streamsOpened &+= 1
+        _ = connecting(key, header, token, to: stream)
       } catch {
         flows.release(token)
         statistics.streamsRefused &+= 1
@@ -61,6 +55,40 @@ extension NetworkStack {
         tellFailure(SocketFailure(code: error.code), header, packet)
       }
     }
+  }
+
+  /// The guest calls a service of the network's own, which is there at once or not at all.
+  private func open(
+    _ key: FlowKey, _ header: TCPHeader, _ packet: Packet, to service: any StreamService
+  ) {
+    guard !key.guest.address.isUnspecified, makeRoomForStream() else {
+      return refuse(header, packet)
+    }
+    let token = flows.makeToken()
+    let replies = replies
+    let stream = service.accept(from: key.guest, at: key.remote) { replies.ready(token, $0) }
+    guard let stream else {
+      flows.release(token)
+      statistics.streamsRefused &+= 1
+      return refuse(header, packet)
+    }
+    hostConnected(connecting(key, header, token, to: stream))
+  }
+
+  private func connecting(
+    _ key: FlowKey, _ header: TCPHeader, _ token: UInt64, to stream: any HostConnection
+  ) -> TCPFlow {
+    let flow = TCPFlow(
+      key: key, token: token, state: .connecting, initialSent: initialSequence(key))
+    flow.host = stream
+    flow.initialReceived = header.sequence
+    flow.offer = header.options
+    flow.lastHeard = now
+    flow.receiver = TCPReceiver(next: header.sequence + 1)
+    begin(flow, header)
+    flows.add(flow)
+    statistics.streamsOpened &+= 1
+    return flow
   }
 
   private func tellFailure(_ failure: SocketFailure, _ header: TCPHeader, _ packet: Packet) {

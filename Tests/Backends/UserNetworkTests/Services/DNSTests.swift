@@ -7,102 +7,6 @@ import Work
 
 @testable import UserNetwork
 
-/// Resolvers that the test plays.
-private final class PlayedResolvers: ResolverTransport {
-  final class Question: ResolverChannel {
-    let resolver: Endpoint
-    let answer: @Sendable ([UInt8]?) -> Void
-    private let asked = Mutex<[UInt8]>([])
-    let accepts: Bool
-
-    init(_ resolver: Endpoint, accepts: Bool, _ answer: @escaping @Sendable ([UInt8]?) -> Void) {
-      self.resolver = resolver
-      self.accepts = accepts
-      self.answer = answer
-    }
-    func send(_ message: [UInt8]) -> Bool {
-      asked.withLock { $0 = message }
-      return accepts
-    }
-    var message: [UInt8] { asked.withLock { $0 } }
-  }
-  private let state = Mutex((questions: [Question](), refuses: false))
-
-  func open(
-    to resolver: Endpoint, _ answer: @escaping @Sendable ([UInt8]?) -> Void
-  ) -> (any ResolverChannel)? {
-    state.withLock { state in
-      let question = Question(resolver, accepts: !state.refuses, answer)
-      state.questions.append(question)
-      return question
-    }
-  }
-
-  var questions: [Question] { state.withLock { $0.questions } }
-  func setRefuses(_ refuses: Bool) { state.withLock { $0.refuses = refuses } }
-}
-
-private enum DNSWire {
-  static func question(
-    _ name: String, type: UInt16 = 1, identifier: UInt16 = 0x4711, edns: Bool = false
-  ) -> [UInt8] {
-    split(identifier) + [1, 0, 0, 1, 0, 0, 0, 0, 0, edns ? 1 : 0] + DomainName(name)!.wire
-      + split(type) + [0, 1] + (edns ? [0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0] : [])
-  }
-
-  static func record(_ name: String, type: UInt16, ttl: UInt32 = 300, _ data: [UInt8]) -> [UInt8] {
-    DomainName(name)!.wire + split(type) + [0, 1] + split(UInt16(ttl >> 16))
-      + split(UInt16(truncatingIfNeeded: ttl)) + split(UInt16(data.count)) + data
-  }
-
-  static func answer(_ question: [UInt8], _ records: [[UInt8]] = [], outcome: UInt8 = 0) -> [UInt8]
-  {
-    var bytes = question
-    bytes[2] = 0x81
-    bytes[3] = 0x80 | outcome
-    bytes[7] = UInt8(records.count)
-    bytes[11] = 0
-    return bytes + records.flatMap { $0 }
-  }
-}
-
-private let public1: [UInt8] = [198, 51, 100, 7]
-
-private struct NameBench {
-  let clock = ManualClock()
-  let loop = ManualLoop()
-  let sender = RecordingSender()
-  let outside = PlayedResolvers()
-  let rules: EgressRules?
-  let server: NameServer
-
-  init(
-    _ rules: [String]? = nil, names: NetworkNames = NetworkNames(), resolvers: Int = 2
-  ) throws {
-    let clock = clock
-    self.rules = try rules.map { EgressRules(try $0.map { try EgressRule($0) }, clock: clock) }
-    let addresses = (0..<resolvers).map { Endpoint(IPAddress(203, 0, 113, UInt8($0 + 1)), 53) }
-    server = NameServer(
-      plan: UserNetworkPlan(), names: names, rules: self.rules,
-      resolvers: FixedResolvers(addresses), transport: outside, clock: clock, loop: loop)
-  }
-
-  func ask(_ message: [UInt8], from port: UInt16 = 40_000) {
-    server.receive(
-      Datagram(
-        message, from: Endpoint(UserNetworkPlan().guestV4, port),
-        to: Endpoint(UserNetworkPlan().dnsV4, 53)), sender)
-  }
-
-  /// The answer's outcome, and what its records hold.
-  func answer() -> (outcome: UInt8, data: [[UInt8]])? {
-    guard let sent = sender.take().last, let message = DNSMessage(sent.payload),
-      let records = message.answers()
-    else { return nil }
-    return (message.outcome, records.map { Array(sent.payload[$0.data]) })
-  }
-}
-
 @Suite struct `Domain names` {
   @Test func `names are compared without case, and kept as they were`() throws {
     let name = try #require(DomainName("Deb.Debian.ORG."))
@@ -144,7 +48,7 @@ private struct NameBench {
     let outside = try #require(bench.outside.questions.first)
     #expect(outside.resolver == Endpoint(IPAddress(203, 0, 113, 1), 53))
     #expect(outside.message.dropFirst(2) == question.dropFirst(2))
-    let record = DNSWire.record("wWw.ExAmPlE.org", type: 1, public1)
+    let record = DNSWire.record("wWw.ExAmPlE.org", type: 1, DNSWire.address)
     outside.answer(DNSWire.answer(outside.message, [record]))
     let sent = try #require(bench.sender.take().first)
     #expect(sent.payload == DNSWire.answer(question, [record]))
@@ -302,11 +206,11 @@ private struct NameBench {
         [
           DNSWire.record("deb.debian.org", type: 5, ttl: 100, DomainName("a.cdn.net")!.wire),
           DNSWire.record("A.cdn.net", type: 5, ttl: 400, DomainName("b.cdn.net")!.wire),
-          DNSWire.record("b.cdn.net", type: 1, ttl: 300, public1),
+          DNSWire.record("b.cdn.net", type: 1, ttl: 300, DNSWire.address),
           DNSWire.record("other.net", type: 1, ttl: 300, unrelated),
         ]))
     #expect(bench.answer()?.data.count == 4)
-    let endpoint = Endpoint(IPAddress(bytes: public1)!, 443)
+    let endpoint = Endpoint(IPAddress(bytes: DNSWire.address)!, 443)
     #expect(rules.mayConnect(to: endpoint, .tcp))
     #expect(!rules.mayConnect(to: Endpoint(IPAddress(bytes: unrelated)!, 443), .tcp))
     bench.clock.advance(by: 101_000_000_000)
@@ -337,13 +241,13 @@ private struct NameBench {
       DNSWire.answer(
         outside.message,
         [
-          DNSWire.record("rebind.evil.org", type: 1, public1),
+          DNSWire.record("rebind.evil.org", type: 1, DNSWire.address),
           DNSWire.record("rebind.evil.org", type: 1, address),
         ]))
     #expect(bench.answer()?.outcome == 5)
     let rules = try #require(bench.rules)
     #expect(!rules.mayConnect(to: Endpoint(IPAddress(bytes: address)!, 80), .tcp))
-    #expect(!rules.mayConnect(to: Endpoint(IPAddress(bytes: public1)!, 80), .tcp))
+    #expect(!rules.mayConnect(to: Endpoint(IPAddress(bytes: DNSWire.address)!, 80), .tcp))
     #expect(rules.statistics.rebindings == 1)
   }
 
@@ -351,7 +255,8 @@ private struct NameBench {
     let bench = try NameBench()
     bench.ask(DNSWire.question("example.org"))
     let outside = try #require(bench.outside.questions.first)
-    var bytes = DNSWire.answer(outside.message, [DNSWire.record("example.org", type: 1, public1)])
+    var bytes = DNSWire.answer(
+      outside.message, [DNSWire.record("example.org", type: 1, DNSWire.address)])
     bytes.removeLast()
     outside.answer(bytes)
     #expect(bench.answer()?.outcome == 2)
@@ -432,7 +337,8 @@ private struct NameBench {
       if case .moved = resolver.receive(upTo: 512, behind: 0, into: &bytes, from: &source),
         let source
       {
-        let answer = DNSWire.answer(bytes, [DNSWire.record("example.org", type: 1, public1)])
+        let answer = DNSWire.answer(
+          bytes, [DNSWire.record("example.org", type: 1, DNSWire.address)])
         _ = resolver.send(answer, 0..<answer.count, to: source)
       }
     }
@@ -452,6 +358,6 @@ private struct NameBench {
     while sender.sent.isEmpty, HostClock.now < deadline {
       Thread.sleep(until: HostClock.now.advanced(by: 1_000_000))
     }
-    #expect(sender.sent.first?.payload.suffix(4) == public1[...])
+    #expect(sender.sent.first?.payload.suffix(4) == DNSWire.address[...])
   }
 }

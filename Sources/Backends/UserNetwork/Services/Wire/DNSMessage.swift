@@ -41,6 +41,7 @@ package struct DNSMessage: Sendable {
   }
 
   static let headerLength = 12
+  private static let truncated: UInt8 = 0x02
   static let internet: UInt16 = 1
 
   /// `nil`: cut short, or not of exactly one question.
@@ -59,7 +60,9 @@ package struct DNSMessage: Sendable {
   package var identifier: UInt16 { UInt16(bytes[0]) &<< 8 | UInt16(bytes[1]) }
   package var isResponse: Bool { bytes[2] & 0x80 != 0 }
   package var operation: UInt8 { bytes[2] &>> 3 & 0xf }
-  package var isTruncated: Bool { bytes[2] & 0x02 != 0 }
+  package var isTruncated: Bool { Self.isTruncated(bytes) }
+  /// Whether a message of at least a header is marked as cut short.
+  static func isTruncated(_ bytes: [UInt8]) -> Bool { bytes[2] & truncated != 0 }
   package var outcome: UInt8 { bytes[3] & 0xf }
 
   /// The question as it stands in the message, letter by letter.
@@ -74,8 +77,14 @@ package struct DNSMessage: Sendable {
   }
 
   /// The records of the answer section; `nil`: they do not lie in the message as they say.
-  func answers() -> [Record]? {
-    let count = Int(UInt16(bytes[6]) &<< 8 | UInt16(bytes[7]))
+  func answers() -> [Record]? { records(count(6)) }
+
+  /// How many records a section has, by where the header says so.
+  private func count(_ place: Int) -> Int {
+    Int(UInt16(bytes[place]) &<< 8 | UInt16(bytes[place + 1]))
+  }
+
+  private func records(_ count: Int) -> [Record]? {
     var records: [Record] = []
     var position = questionEnd
     for _ in 0..<count {
@@ -97,6 +106,54 @@ package struct DNSMessage: Sendable {
   }
 }
 
+// MARK: - Extensions
+
+extension DNSMessage {
+  /// What a question says of whoever asks: RFC 6891 §6.1.
+  struct Extensions: Sendable {
+    /// Bytes of the longest datagram that is taken.
+    var datagramLimit: Int
+    /// DNSSEC OK: RFC 3225 §3. An answer repeats it.
+    var isSecurityAware: Bool
+
+    /// The record of an answer, which takes no longer datagrams than a question may be.
+    var record: [UInt8] {
+      [0, 0, UInt8(RecordType.opt.rawValue)]
+        + [UInt8(NameServer.longestDatagram >> 8), UInt8(NameServer.longestDatagram & 0xff)]
+        + [0, 0, isSecurityAware ? 0x80 : 0, 0, 0, 0]
+    }
+  }
+
+  /// `nil`: there are none, or they are not where they should be.
+  var extensions: Extensions? {
+    guard count(10) > 0, let records = records(count(6) + count(8) + count(10)),
+      let record = records.suffix(count(10)).first(where: {
+        $0.type == .opt && $0.name.labels.isEmpty
+      })
+    else { return nil }
+    return Extensions(
+      datagramLimit: Int(record.recordClass),
+      isSecurityAware: bytes[record.data.lowerBound - 4] & 0x80 != 0)
+  }
+
+  /// RFC 1035 §4.2.1: what everybody takes.
+  static let shortestLimit = 512
+  /// How long the answer to this question may be, as a datagram.
+  var answerLimit: Int { max(Self.shortestLimit, extensions?.datagramLimit ?? 0) }
+
+  /// An answer to this question without its records, marked as cut short: whoever asked asks again by TCP (RFC 2181
+  /// §9, RFC 6891 §7).
+  func cut(_ answer: [UInt8]) -> [UInt8] {
+    let extensions = extensions
+    var result = Array(answer[..<4])
+    result[2] |= Self.truncated
+    result += [0, 1, 0, 0, 0, 0, 0, extensions == nil ? 0 : 1]
+    result += questionBytes
+    result += extensions?.record ?? []
+    return result
+  }
+}
+
 // MARK: - Answers of our own
 
 extension DNSMessage {
@@ -112,7 +169,8 @@ extension DNSMessage {
     ]
     result.append(bigEndian: 1 as UInt16)
     result.append(bigEndian: UInt16(clamping: records.count))
-    result.append(bigEndian: 0 as UInt32)
+    let extensions = extensions
+    result.append(bigEndian: extensions == nil ? 0 : 1 as UInt32)
     result += questionBytes
     for data in records {
       result += [0xc0, UInt8(Self.headerLength)]  // the question's name
@@ -122,6 +180,7 @@ extension DNSMessage {
       result.append(bigEndian: UInt16(clamping: data.count))
       result += data
     }
+    result += extensions?.record ?? []
     return result
   }
 
