@@ -45,12 +45,15 @@ extension MachineTests.DeviceGuestTests {
       caller.send(Array("\(bytes.count)\n".utf8))
       received.withLock { $0 = bytes }
     }
+    _ = try folder.add("boot.img", content)
     let card = try NetworkRequest(
-      parsing: "user,host-loopback=on,bus=\(processors == 1 ? "pci" : "mmio")")
+      parsing: "user,host-loopback=on,tftp=\(folder.path),bus=\(processors == 1 ? "pci" : "mmio")")
     let run = try await run(
       "net", processors: processors, words: "roost.ports=\(sender.port),\(receiver.port)",
       [.network(card, forwards: [])])
-    #expect(run.text.contains("net downloaded \(try folder.sum(content))"), "\(run.end)")
+    for way in ["downloaded", "read"] {
+      #expect(run.text.contains("net \(way) \(try folder.sum(content))"), "\(run.end)")
+    }
     #expect(received.withLock { $0 } == content)
   }
 
