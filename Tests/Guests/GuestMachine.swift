@@ -13,7 +13,9 @@ struct GuestMachine {
   var model = Self.model
   /// What it has beside what every machine has, and what its virtio console speaks to.
   var devices: [DeviceRequest] = []
-  var console = RecordingStream()
+  /// What carries them, if not what each asks for.
+  var bus: DeviceBus?
+  var console: any ByteStream = RecordingStream()
   /// What its lives run on, in turn.
   var engines: [EngineKind] = [.software]
   /// Longer than any guest takes on a busy machine; one that is stuck ends here.
@@ -69,7 +71,9 @@ struct GuestMachine {
     defer { loop.stop() }
     let serial = RecordingStream()
     let nothing = RecordingStream()
-    let opened = try devices.open(HostAccess(loop: loop, console: console))
+    let opened = try devices.open(HostAccess(loop: loop, console: console)).map { device in
+      bus.map { device.moved(to: $0) } ?? device
+    }
     let machine = try make(
       loop, PC.Backends(serial: [serial, nothing, nothing, nothing], devices: opened),
       Logger(label: "guest") { _ in SwiftLogNoOpLogHandler() })
@@ -89,5 +93,12 @@ struct GuestMachine {
     if reason == .stopped { try await watch.value }
     for device in opened { try device.close() }
     return Run(reason: reason, text: String(decoding: serial.sent, as: UTF8.self))
+  }
+}
+
+extension OpenedDevice {
+  fileprivate func moved(to bus: DeviceBus) -> OpenedDevice {
+    OpenedDevice(
+      name: name, bus: bus, obstacleToSaving: obstacleToSaving, make: make, close: close)
   }
 }

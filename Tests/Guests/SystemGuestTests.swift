@@ -10,6 +10,7 @@ import Testing
   @Suite struct SavedGuestTests {}
   @Suite struct LinuxBootTests {}
   @Suite struct DeviceGuestTests {}
+  @Suite struct HostileGuestTests {}
 }
 
 /// Boots each program of Tests/Guests/Programs on every engine that the host offers. A program checks the machine

@@ -9,8 +9,10 @@ package struct BootImage: Sendable {
   package let firmware: PCFirmware?
   private let startsWithHostCounter: Bool
 
-  /// Plans the start of what the user asked for, in the machine of `map`.
-  package init(_ configuration: VMConfiguration, map: PCAddressMap) throws {
+  /// Plans the start of what the user asked for, in the machine of `map` with those devices plugged in.
+  package init(
+    _ configuration: VMConfiguration, map: PCAddressMap, devices: [OpenedDevice]
+  ) throws {
     startsWithHostCounter = configuration.startsWithHostCounter
     switch configuration.boot {
     case .rom(let bytes):
@@ -25,7 +27,7 @@ package struct BootImage: Sendable {
       plan = try BootPlan(request)
       firmware = PCFirmware(
         map, processors: configuration.processors, model: configuration.model,
-        windows: configuration.devices.count { $0.bus == .mmio })
+        windows: devices.count { $0.bus == .mmio })
     }
   }
 

@@ -32,7 +32,7 @@ package actor VirtualMachine {
     backends: PC.Backends, log: Logger
   ) throws {
     let shape = try PCShape(configuration)
-    let image = try BootImage(configuration, map: shape.map)
+    let image = try BootImage(configuration, map: shape.map, devices: backends.devices)
     log.info("\(image.plan.description)")
     machine = try Assembly(
       shape, image: image, engine: engine, clock: GuestClock(on: loop), loop: loop,

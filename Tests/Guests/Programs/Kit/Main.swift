@@ -21,6 +21,8 @@ import Arch
   if info.isAsked(for: "checksum") { Checksum.run() }
   if info.isAsked(for: "exit-cost") { ExitCost.run(info) }
   if info.isAsked(for: "pci") { PCIScan.run() }
+  if info.isAsked(for: "virtio-mmio-violations") { VirtioViolations.overMMIO() }
+  if info.isAsked(for: "virtio-pci-violations") { VirtioViolations.overPCI() }
   if info.isAsked(for: "rtc") { RealTimeClock.run() }
   if info.isAsked(for: "acpi") { ACPITables.run() }
   if info.isAsked(for: "power-off") { Endings.powerOff() }
