@@ -90,6 +90,61 @@ extension MachineTests.DeviceGuestTests {
     #expect(said == ["ROOST-CONSOLE: says the guest"] + numbers + ["ROOST-CONSOLE: end"])
   }
 
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing))
+  func `Linux takes a disk that is plugged in, and lets it go when it is asked`() async throws {
+    let folder = try Folder()
+    let path = try folder.add("disk.raw", folder.chance(2 << 20))
+    var machine = GuestMachine(memory: 128 << 20)
+    machine.pci.ports = try [
+      "id=rp0", "id=rp1", "id=rp2,slot=20", "id=dp0,bus=sw0", "id=dp1,bus=sw0",
+    ].map(PCIPortRequest.init(parsing:))
+    machine.pci.switches = [try PCISwitchRequest(parsing: "id=sw0,bus=rp2")]
+    machine.meanwhile = { machine, host, serial in
+      for (round, port) in [("first", "rp1"), ("second", "dp1")] {
+        let request = DeviceRequest.disk(try DiskRequest(parsing: "path=\(path),bus=\(port)"))
+        await serial.hears("waits for the \(round) disk", in: 1)
+        let name = try await machine.plug(request, host).name
+        await serial.hears("hotplug wrote", in: round == "first" ? 1 : 2)
+        try await machine.unplug(name)
+        while !Task.isCancelled, await machine.inspect("devices/\(name)") != nil {
+          try? await Task.sleep(for: .milliseconds(10))
+        }
+      }
+    }
+    let run = try await machine.run(
+      LinuxFiles.kernel("quiet no_timer_check roost.test=hotplug"))
+    #expect(run.reason == .poweredOff, "\(run.end)")
+    #expect(run.text.contains("hotplug slot 20 is at") == false, "\(run.text)")
+    #expect(run.text.contains("hotplug slot 2 is at 0000:05:00, power 0"), "\(run.text)")
+    #expect(run.text.contains("ROOST-TEST: hotplug ends with status 0"), "\(run.text)")
+    let written = try folder.sum(Array(folder.read(path).prefix(1 << 20)))
+    #expect(run.text.contains("hotplug wrote \(written)"), "\(run.end)")
+  }
+
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing))
+  func `Linux works on disks behind ports and switches, saved at any moment`() async throws {
+    let folder = try Folder()
+    let disks = try ["rp0", "dp0"].map { port in
+      let path = try folder.add("\(port).raw", folder.chance(1 << 20))
+      return DeviceRequest.disk(try DiskRequest(parsing: "path=\(path),bus=\(port)"))
+    }
+    var machine = GuestMachine(memory: 128 << 20, devices: disks)
+    machine.pci.ports = try ["id=rp0", "id=rp1", "id=dp0,bus=sw0", "id=dp1,bus=sw0"].map(
+      PCIPortRequest.init(parsing:))
+    machine.pci.switches = [try PCISwitchRequest(parsing: "id=sw0,bus=rp1")]
+    let moments = (0..<3).map { _ in Duration.milliseconds(Int.random(in: 50...2500)) }
+    let run = try await machine.run(
+      LinuxFiles.kernel("quiet no_timer_check roost.test=disk"), savedAfter: moments)
+    #expect(run.reason == .poweredOff, "saved after \(moments):\n\(run.end)")
+    #expect(
+      run.text.contains("ROOST-TEST: disk ends with status 0"),
+      "saved after \(moments):\n\(run.text)")
+    for (name, port) in [("vda", "rp0"), ("vdb", "dp0")] {
+      let sum = try folder.sum(folder.read("\(folder.path)/\(port).raw"))
+      #expect(run.text.contains("disk \(name) ends as \(sum)"), "\(run.end)")
+    }
+  }
+
   /// Boots with the devices, and expects that the guest finds all of its tests right.
   private func run(
     _ tests: String, processors: Int, words: String = "", _ devices: [DeviceRequest],
@@ -110,6 +165,13 @@ extension MachineTests.DeviceGuestTests {
 }
 
 extension RecordingStream {
+  /// Waits until `text` came so many times, or the task is cancelled.
+  fileprivate func hears(_ text: String, in times: Int) async {
+    while !Task.isCancelled, String(decoding: sent, as: UTF8.self).ranges(of: text).count < times {
+      try? await Task.sleep(for: .milliseconds(10))
+    }
+  }
+
   /// Waits until `text` came, or the task is cancelled.
   fileprivate func hears(_ text: String) async {
     let bytes = Array(text.utf8)

@@ -16,6 +16,10 @@ struct GuestMachine {
   /// What carries them, if not what each asks for.
   var bus: DeviceBus?
   var console: any ByteStream = RecordingStream()
+  /// The ports and switches that devices are behind.
+  var pci = PCITopology()
+  /// What the host does while the guest runs; it may wait for what the guest says on COM1.
+  var meanwhile: (@Sendable (VirtualMachine, HostAccess, RecordingStream) async throws -> Void)?
   /// What its lives run on, in turn.
   var engines: [EngineKind] = [.software]
   /// Longer than any guest takes on a busy machine; one that is stuck ends here.
@@ -41,6 +45,7 @@ struct GuestMachine {
       boot: .kernel(kernel),
       debugExitPort: 0xf4, restartsOnReset: false)
     configuration.devices = devices
+    configuration.pci = pci
     let path = "\(FileManager.default.temporaryDirectory.path())/roost-guest-\(UUID())"
     defer { try? FileManager.default.removeItem(atPath: path) }
     var whole = Run(reason: .stopped, text: "", lives: 0)
@@ -71,7 +76,8 @@ struct GuestMachine {
     defer { loop.stop() }
     let serial = RecordingStream()
     let nothing = RecordingStream()
-    let opened = try devices.open(HostAccess(loop: loop, console: console)).map { device in
+    let host = try HostAccess(loop: loop, console: console)
+    let opened = try devices.open(host).map { device in
       bus.map { device.moved(to: $0) } ?? device
     }
     let machine = try make(
@@ -79,6 +85,7 @@ struct GuestMachine {
       Logger(label: "guest") { _ in SwiftLogNoOpLogHandler() })
     try await machine.start()
     if !word.isEmpty { serial.deliver(word) }
+    let hostWork = Task { [meanwhile] in try await meanwhile?(machine, host, serial) }
     let watch = Task {
       try await Task.sleep(for: moment ?? patience)
       if moment != nil {
@@ -90,6 +97,8 @@ struct GuestMachine {
     }
     let reason = await machine.end()
     watch.cancel()
+    hostWork.cancel()
+    try await hostWork.value
     if reason == .stopped { try await watch.value }
     for device in opened { try device.close() }
     return Run(reason: reason, text: String(decoding: serial.sent, as: UTF8.self))

@@ -66,6 +66,26 @@ struct DeviceRequestTests {
     }
   }
 
+  @Test func `a device is on bus 0, beside PCI, or behind a port`() throws {
+    #expect(try DiskRequest(parsing: "path=a.raw").bus == .pci)
+    #expect(try DiskRequest(parsing: "path=a.raw,bus=mmio").bus == .mmio)
+    #expect(try NetworkRequest(parsing: "user,bus=rp0").bus == .port("rp0"))
+    #expect(try ShareRequest(parsing: "path=/srv,tag=a,bus=rp1").bus == .port("rp1"))
+    #expect(DeviceRequest.vsock(try VsockRequest(parsing: "cid=7,socket=v")).bus == .pci)
+  }
+
+  @Test func `a device for a running machine is written as its option is`() throws {
+    #expect(
+      try DeviceRequest(parsing: "disk path=a b.raw,bus=rp0")
+        == .disk(DiskRequest(parsing: "path=a b.raw,bus=rp0")))
+    #expect(
+      try DeviceRequest(parsing: "--net user,bus=rp0")
+        == .network(NetworkRequest(parsing: "user,bus=rp0"), forwards: []))
+    for text in ["", "disk", "balloon", "printer path=a"] {
+      #expect(throws: ConfigurationError.self) { try DeviceRequest(parsing: text) }
+    }
+  }
+
   @Test func `shares and sockets are checked`() throws {
     #expect(try ShareRequest(parsing: "path=/srv,tag=data,type=9p").transport == .nineP)
     #expect(try VsockRequest(parsing: "cid=7,socket=v").cid == 7)

@@ -49,6 +49,39 @@ struct PCTests {
     #expect(names.prefix(3) == ["pic", "ioapic", "hpet"])
   }
 
+  @Test func `ports and switches are parts, and have their places`() throws {
+    let map = PCAddressMap(memory: 16 << 20)
+    let board = Backplane(
+      memory: try GuestMemory(map.regions), clock: ManualClock(), loop: ManualLoop(),
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    let pc = try PC(
+      on: board, processors: 1, interrupts: SilentInterrupts(), control: SilentControl(),
+      backends: Rig.backends, map: map, debugExitPort: nil,
+      pci: PCITopology(
+        ports: ["id=a,slot=2", "id=b", "id=c,bus=s", "id=d,bus=s"].map(
+          PCIPortRequest.init(parsing:)),
+        switches: [PCISwitchRequest(parsing: "id=s,bus=b")]))
+    #expect(
+      pc.parts.map(\.name).filter { $0.contains("-port-") || $0.contains("-switch-") }
+        == ["pci-port-a", "pci-port-b", "pci-switch-s", "pci-port-c", "pci-port-d"])
+    try pc.assignPCIResources(map)
+    var buses = Buses(ports: board.ports, registers: board.registers)
+    func identity(_ bus: UInt64, _ device: UInt64) -> UInt64 {
+      buses.registers.read(0xb000_0000 + bus << 20 + device << 15, .doubleword)
+    }
+    #expect(identity(0, 1) == 0x000c_1b36 && identity(0, 2) == 0x000c_1b36)
+    #expect(identity(0, 3) == 0xffff_ffff)
+    // Behind the first port there is room for three more buses.
+    #expect(identity(5, 0) == 0x8232_104c)
+    #expect(identity(6, 0) == 0x8233_104c && identity(6, 1) == 0x8233_104c)
+    // Slot numbers: what was asked for, then those that are free.
+    let slots = [(0, 1), (0, 2), (6, 0), (6, 1)].map { bus, device in
+      buses.registers.read(
+        0xb000_005c + UInt64(bus) << 20 + UInt64(device) << 15, .doubleword) >> 19
+    }
+    #expect(slots == [2, 1, 3, 4])
+  }
+
   @Test func `the reset control register answers beneath PCI's address port`() throws {
     let (_, board) = try makePC()
     var buses = Buses(ports: board.ports, registers: board.registers)

@@ -3,12 +3,15 @@ package enum ConsoleCommand: Sendable, Hashable {
   case quit, pause, resume, reset, powerButton, nmi, registers, changeEngine
   case inspect(path: String)
   case save(path: String)
+  /// A device and its value, as on the command line.
+  case plug(device: String)
+  case unplug(name: String)
 }
 
 /// Tells a person's commands from keys that are meant for the guest.
 ///
 /// The escape key makes the next key a command; pressed twice it reaches the guest. Commands that need a
-/// path ask for it on a line of their own.
+/// path or a name ask for it on a line of their own.
 package struct EscapeKeys: Sendable {
   /// What a key led to.
   package enum Effect: Sendable, Hashable {
@@ -21,17 +24,20 @@ package struct EscapeKeys: Sendable {
   private enum Mode: Sendable {
     case guest
     case command
-    /// Typing the path of a command.
+    /// Typing what a command needs.
     case line(Question, [UInt8])
   }
 
   private enum Question: Sendable {
-    case inspect, save
+    case inspect, save, plug, unplug
 
     var prompt: String {
       switch self {
       case .inspect: "inspect which part (empty: the machine): "
       case .save: "save to which file: "
+      case .plug: "plug in which device (such as disk path=data.raw,bus=rp0): "
+      case .unplug:
+        "unplug which device (such as disk1; with ! behind it, without asking the guest): "
       }
     }
   }
@@ -54,6 +60,7 @@ package struct EscapeKeys: Sendable {
       o  press the power button       t  reset
       n  send an NMI                  g  show the processors' registers
       i  inspect a part               s  save the machine to a file
+      +  plug in a device             -  unplug one
       e  change the engine: from KVM to the software engine, or back
       Ctrl-]  send Ctrl-] to the guest
 
@@ -89,6 +96,8 @@ package struct EscapeKeys: Sendable {
     case UInt8(ascii: "e"): effects.append(.command(.changeEngine))
     case UInt8(ascii: "i"): ask(.inspect, &effects)
     case UInt8(ascii: "s"): ask(.save, &effects)
+    case UInt8(ascii: "+"): ask(.plug, &effects)
+    case UInt8(ascii: "-"): ask(.unplug, &effects)
     default: effects.append(.show(Self.help))
     }
   }
@@ -106,10 +115,12 @@ package struct EscapeKeys: Sendable {
     case 0x0d, 0x0a:  // Enter
       mode = .guest
       effects.append(.show("\n"))
-      let path = String(decoding: typed, as: UTF8.self)
+      let text = String(decoding: typed, as: UTF8.self)
       switch question {
-      case .inspect: effects.append(.command(.inspect(path: path)))
-      case .save: if !path.isEmpty { effects.append(.command(.save(path: path))) }
+      case .inspect: effects.append(.command(.inspect(path: text)))
+      case .save: if !text.isEmpty { effects.append(.command(.save(path: text))) }
+      case .plug: if !text.isEmpty { effects.append(.command(.plug(device: text))) }
+      case .unplug: if !text.isEmpty { effects.append(.command(.unplug(name: text))) }
       }
       return
     case 0x03, 0x1b, Self.escape:  // Ctrl-C, Esc

@@ -1,18 +1,23 @@
 import HostOS
 import Monitor
 import Streams
+import Synchronization
 
 /// What the machine's ports are attached to, open from the run's start to its end.
 final class Attachments: Sendable {
   private let serial: [any HostStream]
   private let console: any HostStream
   private let debugConsole: any HostStream
-  private let devices: [OpenedDevice]
+  private let devices: Mutex<[OpenedDevice]>
+  private let host: HostAccess
+  private let departed: @Sendable (OpenedDevice) -> Void
   /// The terminal, if a port is attached to one.
   let terminal: TerminalStream?
 
+  /// - Parameter departed: hears of devices that were unplugged, on any thread.
   init(
-    _ plan: Plan, on loop: EventLoop, _ obey: @escaping @Sendable (ConsoleCommand) -> Void
+    _ plan: Plan, on loop: EventLoop, _ obey: @escaping @Sendable (ConsoleCommand) -> Void,
+    departed: @escaping @Sendable (OpenedDevice) -> Void
   ) throws {
     func open(_ option: String, _ target: SerialTarget) throws(ConfigurationError) -> any HostStream
     {
@@ -28,12 +33,35 @@ final class Attachments: Sendable {
     self.serial = serial
     debugConsole = try open("--debug-console", plan.debugConsole)
     console = try open("--console", plan.console)
-    devices = try plan.devices().open(HostAccess(loop: loop, console: console))
+    host = try HostAccess(loop: loop, console: console)
+    let (requests, names) = try plan.devices()
+    devices = Mutex(try requests.open(host, as: names))
+    self.departed = departed
     terminal = (serial + [console]).lazy.compactMap { $0 as? TerminalStream }.first
   }
 
   var backends: PC.Backends {
-    PC.Backends(serial: serial, debugConsole: debugConsole, devices: devices)
+    PC.Backends(
+      serial: serial, debugConsole: debugConsole, devices: devices.withLock { $0 },
+      departed: departed)
+  }
+
+  /// Plugs a device into the running machine.
+  func plug(_ request: DeviceRequest, into machine: VirtualMachine) async throws -> OpenedDevice {
+    let device = try await machine.plug(request, host)
+    devices.withLock { $0.append(device) }
+    return device
+  }
+
+  /// Lets go of a device that was unplugged.
+  func close(_ device: OpenedDevice) {
+    devices.withLock { devices in
+      // A new device may have its name already: that one comes later.
+      if let index = devices.firstIndex(where: { $0.name == device.name }) {
+        devices.remove(at: index)
+      }
+    }
+    finish(device)
   }
 
   /// Says something to the person at the terminal, or on standard error if there is none.
@@ -48,12 +76,14 @@ final class Attachments: Sendable {
     }
     if let error = console.close() { lament("console", error) }
     if let error = debugConsole.close() { lament("debug console", error) }
-    for device in devices {
-      do {
-        try device.close()
-      } catch {
-        StandardError.write("roost: What was written to \(device.name) may be lost: \(error).\n")
-      }
+    for device in devices.withLock({ $0 }) { finish(device) }
+  }
+
+  private func finish(_ device: OpenedDevice) {
+    do {
+      try device.close()
+    } catch {
+      StandardError.write("roost: What was written to \(device.name) may be lost: \(error).\n")
     }
   }
 

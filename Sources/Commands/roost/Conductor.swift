@@ -7,6 +7,8 @@ enum Request: Sendable {
   case console(ConsoleCommand)
   case signal(Signal)
   case graceEnded
+  /// A device was unplugged.
+  case departed(OpenedDevice)
   case snapshotDue
 }
 
@@ -43,6 +45,9 @@ struct Conductor {
     case .signal(.resumed):
       // Whoever stopped the process may have changed the terminal.
       if Terminal.isRaw { try? Terminal.enterRawMode(.standardInput) }
+    case .departed(let device):
+      attached.close(device)
+      attached.show("\n\(device.name) is unplugged.\n")
     case .snapshotDue: return await saveAndLeave()
     }
     return nil
@@ -95,6 +100,27 @@ extension Conductor {
       attached.show(await machine.inspect(path).map { $0 + "\n" } ?? "There is no part \(path).\n")
     case .save(let path): await save(to: path)
     case .changeEngine: await changeEngine()
+    case .plug(let text): await plug(text)
+    case .unplug(let name): await unplug(name)
+    }
+  }
+
+  private func plug(_ text: String) async {
+    do {
+      let device = try await attached.plug(DeviceRequest(parsing: text), into: machine)
+      attached.show("\(device.name) is plugged in.\n")
+    } catch {
+      attached.show("Nothing was plugged in: \(error)\n")
+    }
+  }
+
+  private func unplug(_ name: String) async {
+    let asks = !name.hasSuffix("!")
+    do {
+      try await machine.unplug(asks ? name : String(name.dropLast()), asks: asks)
+      if asks { attached.show("The guest was asked for \(name).\n") }
+    } catch {
+      attached.show("Nothing was unplugged: \(error)\n")
     }
   }
 

@@ -6,14 +6,14 @@ struct DeviceOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A disk: path=FILE[,format=raw|qcow2][,readonly=on][,overlay=memory]"
-        + "[,cache=writeback|writethrough|direct|unsafe][,full=report|wait][,serial=TEXT][,queues=N][,bus=pci|mmio]. "
+        + "[,cache=writeback|writethrough|direct|unsafe][,full=report|wait][,serial=TEXT][,queues=N][,bus=pci|mmio|PORT]. "
         + "The format is what format= says, or the end of the file's name.", valueName: "disk"))
   var disk: [String] = []
 
   @Option(
     help: ArgumentHelp(
       "A network card: user[,allow=NAME+NETWORK…][,host-loopback=on][,tftp=FOLDER][,bootfile=NAME][,hostname=NAME], "
-        + "tap[=NAME], stream=PATH, stream-listen=PATH or null; with [,mac=ADDRESS][,capture=FILE][,bus=pci|mmio].",
+        + "tap[=NAME], stream=PATH, stream-listen=PATH or null; with [,mac=ADDRESS][,capture=FILE][,bus=pci|mmio|PORT].",
       valueName: "network"))
   var net: [String] = []
 
@@ -26,13 +26,14 @@ struct DeviceOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "A folder of the host's: path=FOLDER,tag=NAME[,type=virtiofs|9p][,readonly=on].",
+      "A folder of the host's: path=FOLDER,tag=NAME[,type=virtiofs|9p][,readonly=on][,bus=pci|mmio|PORT].",
       valueName: "folder"))
   var share: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Sockets between host and guest: cid=NUMBER,socket=PATH.", valueName: "sockets"))
+      "Sockets between host and guest: cid=NUMBER,socket=PATH[,bus=pci|mmio|PORT].",
+      valueName: "sockets"))
   var vsock: String?
 
   @Option(
@@ -46,9 +47,33 @@ struct DeviceOptions: ParsableArguments {
   @Flag(help: "Leaves out the device that gives the guest random numbers.")
   var noEntropy = false
 
+  @Option(
+    help: ArgumentHelp(
+      "A PCI Express root port, or a port of a switch, with a slot for one device: "
+        + "id=NAME[,bus=SWITCH][,slot=NUMBER][,hotplug=on|off].", valueName: "port"))
+  var pciPort: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "A PCI Express switch in the slot of a port: id=NAME,bus=PORT.", valueName: "switch"))
+  var pciSwitch: [String] = []
+
   var isEmpty: Bool {
-    disk.isEmpty && net.isEmpty && publish.isEmpty && share.isEmpty && vsock == nil && !balloon
+    pciPort.isEmpty && pciSwitch.isEmpty && disk.isEmpty && net.isEmpty && publish.isEmpty
+      && share.isEmpty && vsock == nil && !balloon
       && !noEntropy
+  }
+
+  /// The ports and switches that were asked for.
+  func topology() throws(ConfigurationError) -> PCITopology {
+    var topology = PCITopology()
+    for text in pciPort {
+      topology.ports.append(try named("--pci-port", PCIPortRequest(parsing: text)))
+    }
+    for text in pciSwitch {
+      topology.switches.append(try named("--pci-switch", PCISwitchRequest(parsing: text)))
+    }
+    return topology
   }
 
   /// What was asked for, in the order in which it is plugged in.

@@ -29,7 +29,10 @@ extension RunCommand {
       model: try named("--cpu", ProcessorModel.parse(machine.cpu ?? "x86-64-v2")),
       boot: try bootSource(),
       debugExitPort: try debugExitPort(), restartsOnReset: !conduct.noReboot)
+    configuration.pci = try devices.topology()
     configuration.devices = try devices.requests()
+    // What cannot be is refused before anything is opened.
+    _ = try PCShape(configuration)
     return configuration
   }
 
@@ -173,11 +176,15 @@ struct Plan: Sendable {
   let snapshot: String?
   let snapshotAfter: UInt64?
 
-  /// What devices the machine has.
-  func devices() throws -> [DeviceRequest] {
+  /// What devices the machine has, and what they are called.
+  func devices() throws -> (requests: [DeviceRequest], names: [String]) {
     switch start {
-    case .powerOn(let configuration): configuration.devices
-    case .restore(let path): try Snapshot(path: path).shape.devices ?? []
+    case .powerOn(let configuration):
+      return (configuration.devices, configuration.devices.names)
+    case .restore(let path):
+      let shape = try Snapshot(path: path).shape
+      let requests = shape.devices ?? []
+      return (requests, shape.deviceNames ?? requests.names)
     }
   }
 }

@@ -25,7 +25,8 @@ struct Session {
     let signals = try SignalSource(
       [.hangUp, .interrupt, .quit, .terminate, .user1, .user2, .resumed], on: loop
     ) { asking.yield(.signal($0)) }
-    let attached = try Attachments(plan, on: loop) { asking.yield(.console($0)) }
+    let attached = try Attachments(
+      plan, on: loop, { asking.yield(.console($0)) }, departed: { asking.yield(.departed($0)) })
     defer {
       attached.close()
       signals.cancel()

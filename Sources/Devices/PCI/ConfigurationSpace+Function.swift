@@ -16,7 +16,7 @@ extension ConfigurationSpace: PCIFunction {
       {
         return msi.pending
       }
-      return state.read(index)
+      return state.read(index, sendsMessages: sendsMessages(state))
     }
   }
 

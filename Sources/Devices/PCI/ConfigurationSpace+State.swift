@@ -46,9 +46,10 @@ extension ConfigurationSpace.State {
     return registers[place + PowerManagement.controlIndex] & PowerManagement.powerState != 0
   }
 
-  func read(_ index: Int) -> UInt32 {
+  /// - Parameter sendsMessages: instead of driving its pin, so that the pin is not said to be pending.
+  func read(_ index: Int, sendsMessages: Bool) -> UInt32 {
     // Interrupt Status: PCI 3.0 §6.2.3 "Device Status".
-    registers[index] | (index == 1 && interruptAsserted ? 1 << 19 : 0)
+    registers[index] | (index == 1 && interruptAsserted && !sendsMessages ? 1 << 19 : 0)
   }
 
   mutating func write(_ value: UInt32, mask: UInt32, _ index: Int, _ layout: Layout) {

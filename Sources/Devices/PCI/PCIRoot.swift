@@ -27,6 +27,11 @@ package final class PCIRoot: Sendable {
     bus.connect(PCIBus.Uplink(fabric: fabric, wires: wires, isRoot: true))
   }
 
+  /// Takes all functions off the machine, for good: no address answers any more, and nothing keeps who did.
+  package func dismantle() {
+    for device in 0..<32 as Range<UInt8> { bus.unplug(device: device) }
+  }
+
   /// A wire to one of the interrupt inputs, for a device that is on no bus. They are counted from the first, around.
   package func interruptLine(_ index: Int) -> InterruptLine { wires[index % wires.count].line() }
 

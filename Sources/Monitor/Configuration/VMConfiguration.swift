@@ -12,6 +12,7 @@ package struct VMConfiguration: Sendable {
   /// The ISA debug exit device's first port; `nil`: the machine has none.
   package var debugExitPort: UInt16?
   package var devices: [DeviceRequest] = []
+  package var pci = PCITopology()
   /// Whether a reset that the guest asks for starts it again; otherwise it ends the run.
   package var restartsOnReset: Bool
 

@@ -15,7 +15,7 @@ extension DiskRequest {
     let disk = QueuedDisk(image, isReadOnly: isReadOnly, pool: host.pool)
     let (serial, queues, waits) = (serial ?? name, queues, full == .wait)
     return OpenedDevice(
-      name: name, bus: bus,
+      name: name, request: .disk(self),
       obstacleToSaving: overlay == nil
         ? nil : "what was written to the disk \(path) is in memory alone (overlay=memory)",
       make: { board in

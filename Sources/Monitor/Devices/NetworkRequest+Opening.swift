@@ -14,7 +14,7 @@ extension NetworkRequest {
     let capture = try openCapture(name)
     let target = try openTarget(forwards, host)
     return OpenedDevice(
-      name: name, bus: bus,
+      name: name, request: .network(self, forwards: forwards),
       make: { board in
         let port = try target(board)
         let captured: any NetworkPort = capture.map { CapturePort(port, to: $0) } ?? port

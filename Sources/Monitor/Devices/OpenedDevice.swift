@@ -7,7 +7,7 @@ package import Virtio
 package struct OpenedDevice: Sendable {
   /// Its name in the machine.
   package let name: String
-  package let bus: DeviceBus
+  package let request: DeviceRequest
   /// Makes the device on a machine's board; once.
   package let make: @Sendable (Backplane) throws -> any VirtioDevice
   /// Lets go of the host: what was written is made durable.
@@ -16,12 +16,12 @@ package struct OpenedDevice: Sendable {
   package let obstacleToSaving: String?
 
   package init(
-    name: String, bus: DeviceBus, obstacleToSaving: String? = nil,
+    name: String, request: DeviceRequest, obstacleToSaving: String? = nil,
     make: @escaping @Sendable (Backplane) throws -> any VirtioDevice,
     close: @escaping @Sendable () throws -> Void = {}
   ) {
     self.name = name
-    self.bus = bus
+    self.request = request
     self.make = make
     self.close = close
     self.obstacleToSaving = obstacleToSaving
@@ -51,12 +51,12 @@ package struct HostAccess: Sendable {
 extension [DeviceRequest] {
   /// Opens what stands behind each, or nothing.
   ///
+  /// - Parameter names: what each is called in the machine; `nil`: as `names` has it.
   /// - Throws: `ConfigurationError` that names the option.
-  package func open(_ host: HostAccess) throws -> [OpenedDevice] {
-    if let problem { throw problem }
+  package func open(_ host: HostAccess, as names: [String]? = nil) throws -> [OpenedDevice] {
     var opened: [OpenedDevice] = []
     do {
-      for (request, name) in zip(self, names) {
+      for (request, name) in zip(self, names ?? self.names) {
         opened.append(try request.open(as: name, host))
       }
     } catch {
@@ -68,20 +68,20 @@ extension [DeviceRequest] {
 }
 
 extension DeviceRequest {
-  fileprivate func open(as name: String, _ host: HostAccess) throws -> OpenedDevice {
+  func open(as name: String, _ host: HostAccess) throws -> OpenedDevice {
     switch self {
     case .disk(let disk): try disk.open(as: name, host)
     case .network(let network, let forwards): try network.open(as: name, forwards, host)
     case .share(let share): try share.open(as: name, host)
     case .vsock(let vsock): try vsock.open(as: name, host)
     case .console:
-      OpenedDevice(name: name, bus: bus) { board in
+      OpenedDevice(name: name, request: self) { board in
         VirtioConsole(ports: [.init(host.console, isConsole: true)], loop: board.loop)
       }
     case .balloon:
-      OpenedDevice(name: name, bus: bus) { board in VirtioBalloon(loop: board.loop) }
+      OpenedDevice(name: name, request: self) { board in VirtioBalloon(loop: board.loop) }
     case .entropy:
-      OpenedDevice(name: name, bus: bus) { _ in VirtioEntropy(source: HostRandomSource()) }
+      OpenedDevice(name: name, request: self) { _ in VirtioEntropy(source: HostRandomSource()) }
     }
   }
 }

@@ -19,7 +19,7 @@ extension ShareRequest {
         "--share path=\(path)", "The folder cannot be shared (\(error.reason)): name another.")
     }
     let (tag, transport, pool) = (tag, transport, host.pool)
-    return OpenedDevice(name: name, bus: .pci) { board in
+    return OpenedDevice(name: name, request: .share(self)) { board in
       let share = QueuedShare(server, pool: pool, loop: board.loop)
       switch transport {
       case .virtiofs: return VirtioFileSystem(tag: tag, share: share, loop: board.loop)

@@ -13,7 +13,7 @@ extension VsockRequest {
     }
     let (cid, loop) = (cid, host.loop)
     return OpenedDevice(
-      name: name, bus: .pci, make: { _ in VirtioSocket(guestCID: cid, host: relay) },
+      name: name, request: .vsock(self), make: { _ in VirtioSocket(guestCID: cid, host: relay) },
       close: {
         let closed = Event()
         loop.post {

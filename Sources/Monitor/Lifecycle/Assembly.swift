@@ -6,6 +6,7 @@ package import Inspection
 import InterruptControllers
 package import Logging
 package import Memory
+import PCI
 package import SavedState
 import Synchronization
 import Work
@@ -28,8 +29,6 @@ package final class Assembly: Sendable {
   private let current: Mutex<Processors>
   /// What the machine powers on and resets with; a restored one may have none.
   private let image: BootImage?
-  /// Why the machine cannot be saved; `nil`: it can.
-  let obstacleToSaving: String?
 
   /// Puts a machine together; `clock` runs on `loop`, and stands.
   package init(
@@ -37,7 +36,6 @@ package final class Assembly: Sendable {
     loop: EventLoop, backends: PC.Backends, log: Logger
   ) throws {
     self.shape = shape
-    obstacleToSaving = backends.devices.lazy.compactMap(\.obstacleToSaving).first
     self.image = image
     self.loop = loop
     self.clock = clock
@@ -52,7 +50,8 @@ package final class Assembly: Sendable {
     interrupts = InterruptRelay(to: controllers)
     pc = try PC(
       on: board, processors: shape.processors, interrupts: interrupts, control: panel,
-      backends: backends, map: shape.map, debugExitPort: shape.debugExitPort)
+      backends: backends, map: shape.map, debugExitPort: shape.debugExitPort,
+      pci: shape.pci ?? PCITopology(), reportEmptied: { reporting.yield(.slotEmptied(device: $0)) })
     let processors = try Processors(
       of: partition, count: shape.processors, ports: board.ports, registers: board.registers
     ) { reporting.yield($0) }
@@ -79,6 +78,9 @@ package final class Assembly: Sendable {
     return (partition, controllers)
   }
 
+  /// All parts, in the order in which they power on.
+  private var parts: [Part] { pc.parts + pc.devices.parts }
+
   /// The processors of the present engine.
   package var processors: Processors { current.withLock { $0 } }
 }
@@ -88,7 +90,7 @@ package final class Assembly: Sendable {
 extension Assembly {
   /// Lets everything go: parts in order, then time, then the processors.
   package func resume() {
-    for part in pc.parts { part.component.start() }
+    for part in parts { part.component.start() }
     clock.start()
     processors.run()
   }
@@ -98,7 +100,7 @@ extension Assembly {
     await processors.rest()
     await loop.run { [clock] in clock.stop() }
     let rest = Barrier()
-    for part in pc.parts.reversed() { part.component.stop(rest) }
+    for part in parts.reversed() { part.component.stop(rest) }
     await rest.reached()
     // What was posted to the loop before is through.
     await loop.run()
@@ -111,6 +113,7 @@ extension Assembly {
     interrupts.disconnect()
     panel.connect {}
     doorbells.connect(to: nil)
+    pc.pci.dismantle()
     board.ports.unmapAll()
     board.registers.unmapAll()
   }
@@ -138,10 +141,13 @@ extension Assembly {
   }
 
   /// Takes all parts back to power-on; then `load` is due.
-  package func resetParts() { for part in pc.parts { part.component.reset() } }
+  package func resetParts() { for part in parts { part.component.reset() } }
 
   /// Every part's state, the processors' and the time; RAM is not in it.
   package func savedTree() async throws -> SavedTree {
+    let present = pc.devices.present
+    var shape = shape
+    if shape.devices != nil { shape.have(present) }
     var tree = SavedTree(machine: PC.kind)
     tree.parts.append(try SavedPart(name: "shape", schema: PCShape.schema, value: shape))
     tree.parts.append(try SavedPart(name: "clock", schema: GuestClock.schema, value: clock.saved))
@@ -149,7 +155,10 @@ extension Assembly {
       tree.parts.append(
         try SavedPart(name: "processor\(index)", schema: X86.State.schema, value: state))
     }
-    for part in pc.parts { tree.parts.append(try part.component.savedPart(named: part.name)) }
+    let names = Set(present.map(\.name))
+    for part in pc.parts + pc.devices.parts.filter({ names.contains($0.name) }) {
+      tree.parts.append(try part.component.savedPart(named: part.name))
+    }
     return tree
   }
 
@@ -158,7 +167,7 @@ extension Assembly {
     let states = try (0..<shape.processors).map {
       try tree.part("processor\($0)").decode(X86.State.self, schema: X86.State.schema)
     }
-    let parts = try pc.parts.map { part in (part.component, try tree.part(part.name)) }
+    let parts = try parts.map { part in (part.component, try tree.part(part.name)) }
     try await Self.setStates(states, of: processors)
     for (component, saved) in parts { try component.restore(from: saved) }
     endInterrupts(states)
@@ -181,6 +190,49 @@ extension Assembly {
 
 extension X86.State {
   package static let schema = "x86-processor/1"
+}
+
+// MARK: - Devices that come and go
+
+extension Assembly {
+  /// Why the machine cannot be saved; `nil`: it can.
+  var obstacleToSaving: String? { pc.devices.present.lazy.compactMap(\.obstacleToSaving).first }
+
+  /// Forgets a device that has left its slot, whose owner may let go of the host then.
+  func retire(_ name: String, isRunning: Bool) async -> OpenedDevice? {
+    guard let device = await pc.devices.retire(name) else { return nil }
+    if isRunning {
+      // The processors have the former map of the buses until their next access.
+      await processors.rest()
+      processors.run()
+    }
+    await loop.run()
+    return device
+  }
+
+  /// Opens a device and puts it into the slot that it names.
+  func plug(
+    _ request: DeviceRequest, _ host: HostAccess, isRunning: Bool
+  ) throws -> OpenedDevice {
+    guard case .port(let port) = request.bus else {
+      throw ConfigurationError(
+        request.option,
+        "A device that comes while the machine runs goes into a port's slot: add bus=PORT.")
+    }
+    if let obstacle = pc.devices.obstacle(toPluggingInto: port) { throw obstacle }
+    let others = pc.devices.present.map(\.request)
+    if let problem = (others + [request]).problem(among: shape.pci ?? PCITopology()) {
+      throw problem
+    }
+    let opened = try request.open(as: request.freeName(besides: pc.devices.names), host)
+    do {
+      try pc.devices.plug(opened, isRunning: isRunning)
+    } catch {
+      try? opened.close()
+      throw error
+    }
+    return opened
+  }
 }
 
 // MARK: - Another engine
@@ -253,7 +305,7 @@ extension Assembly {
     node.field("engineDoorbells", doorbells.count)
     node.child("processors") { processors.inspect(&$0) }
     node.child("devices") { node in
-      for part in pc.parts { node.child(part.name) { part.component.inspect(&$0) } }
+      for part in parts { node.child(part.name) { part.component.inspect(&$0) } }
     }
   }
 

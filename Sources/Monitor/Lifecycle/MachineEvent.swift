@@ -8,6 +8,8 @@ package enum MachineEvent: Sendable {
   /// The guest asked for S`state`.
   case sleep(Int)
   case debugExit(UInt32)
+  /// The guest has let go of a device that was to be unplugged, and does not know it any more.
+  case slotEmptied(device: String)
   case tripleFault(processor: Int)
   case failed(processor: Int, EngineError)
 }

@@ -143,6 +143,7 @@ private final class Seat: Sendable {
       case .leave: return
       case .errand(let errand): errand(.success(processor))
       case .run:
+        buses.refresh()
         do throws(EngineError) {
           switch try processor.run(&buses) {
           case .kicked, .debug: break

@@ -25,6 +25,8 @@ package actor VirtualMachine {
   private var outcome: ExitReason?
   private var watchers: [CheckedContinuation<ExitReason, Never>] = []
   private var listening: Task<Void, Never>?
+  /// Hears of each device that has left the machine and may be closed.
+  private let departed: @Sendable (OpenedDevice) -> Void
 
   /// Builds a machine to power on.
   package init(
@@ -38,6 +40,7 @@ package actor VirtualMachine {
       shape, image: image, engine: engine, clock: GuestClock(on: loop), loop: loop,
       backends: backends, log: log)
     snapshot = nil
+    departed = backends.departed
     restartsOnReset = configuration.restartsOnReset
     self.log = log
   }
@@ -54,6 +57,7 @@ package actor VirtualMachine {
       clock: GuestClock(at: content.clock.now, epoch: content.clock.epoch, on: loop), loop: loop,
       backends: backends, log: log)
     snapshot = (content, path)
+    departed = backends.departed
     restartsOnReset = false
     self.log = log
   }
@@ -135,6 +139,43 @@ extension VirtualMachine {
       if condition == .running { await machine.quiesce() }
       finish(reason)
     }
+  }
+
+  /// Plugs a device into the slot of the port that it names, and presses the slot's button: the guest gives it power.
+  ///
+  /// - Returns: the device, which is the caller's to close when it has left, or when the machine has ended.
+  /// - Throws: `ConfigurationError`, if there is no such slot, or something in it; or if the device cannot be opened.
+  package func plug(_ request: DeviceRequest, _ host: HostAccess) async throws -> OpenedDevice {
+    try await inTurn {
+      guard condition == .running || condition == .paused else { throw MachineNotOn() }
+      return try machine.plug(request, host, isRunning: condition == .running)
+    }
+  }
+
+  /// Unplugs a device from its slot: `PC.Backends.departed` hears when it is out.
+  ///
+  /// - Parameter asks: whether the guest is asked by the slot's button, and lets go of the device when it likes. One
+  ///   that is pulled out without is gone when this returns.
+  /// - Throws: `ConfigurationError`, if there is no such device, or it is in no slot that it could leave.
+  package func unplug(_ name: String, asks: Bool = true) async throws {
+    try await inTurn {
+      guard condition == .running || condition == .paused else { throw MachineNotOn() }
+      guard !asks else { return try machine.pc.devices.requestRemoval(of: name) }
+      try await machine.pc.devices.pull(name)
+      await forget(name)
+    }
+  }
+
+  private func retire(_ name: String) async {
+    await inTurn {
+      guard condition == .running || condition == .paused else { return }
+      await forget(name)
+    }
+  }
+
+  private func forget(_ name: String) async {
+    guard let device = await machine.retire(name, isRunning: condition == .running) else { return }
+    departed(device)
   }
 
   /// Writes the machine to a file, from which a new process can let it go on.
@@ -225,6 +266,7 @@ extension VirtualMachine {
     case .powerOff: await stop(.poweredOff)
     case .debugExit(let value): await stop(.debugExit(value))
     case .reset: if restartsOnReset { await reset() } else { await stop(.reset) }
+    case .slotEmptied(let device): await retire(device)
     case .sleep(let state):
       log.warning("The guest asked for sleep state S\(state), which this machine does not have.")
     case .tripleFault(let processor): await stop(.tripleFault(processor: processor))

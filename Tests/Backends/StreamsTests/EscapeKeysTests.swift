@@ -34,6 +34,14 @@ struct EscapeKeysTests {
     #expect(effects("\u{1d}s/tmp/x\r").last == .command(.save(path: "/tmp/x")))
   }
 
+  @Test func `a device is plugged in by its option's value, and unplugged by its name`() {
+    #expect(
+      effects("\u{1d}+disk path=a.raw,bus=rp0\r").last
+        == .command(.plug(device: "disk path=a.raw,bus=rp0")))
+    #expect(effects("\u{1d}-disk1\r").last == .command(.unplug(name: "disk1")))
+    #expect(effects("\u{1d}-\r").allSatisfy { if case .show = $0 { true } else { false } })
+  }
+
   @Test func `Ctrl-C gives the line up and nothing of it reaches the guest`() {
     let all = effects("\u{1d}iab\u{3}x")
     #expect(all.last == .toGuest([0x78]))

@@ -163,10 +163,12 @@ import Testing
   @Test func `the interrupt pin is silent while messages are enabled`() {
     let function = function()
     function.set(0, asserted: true)
+    // VIRTIO 1.3 §4.1.4.5.1: the Interrupt Status bit is the pin's, not the messages'.
     #expect(!pins.level(19))
-    #expect(function.readConfiguration(0x04) >> 19 & 1 == 1)
+    #expect(function.readConfiguration(0x04) >> 19 & 1 == 0)
     function.writeConfiguration(0, mask: .max, 0x40)
     #expect(pins.level(19))
+    #expect(function.readConfiguration(0x04) >> 19 & 1 == 1)
     function.writeConfiguration(0x8000_0000, mask: .max, 0x40)
     #expect(!pins.level(19))
   }

@@ -153,4 +153,23 @@ import Testing
     #expect(hierarchy.read(0, 2, 0x20) == 0xc030_c020)
     #expect(hierarchy.read(0, 2, 0x18) == 0x0008_0500)
   }
+
+  @Test func `slots for which there are too few buses still get their memory`() throws {
+    let hierarchy = Hierarchy()
+    for device in 1...3 as ClosedRange<UInt8> {
+      let upstream = PCIExpressPort.switchUpstream()
+      for number in 0..<32 as Range<UInt8> {
+        upstream.secondary.plug(
+          PCIExpressPort.switchDownstream(port: number, slot: PCIExpress.Slot(UInt16(number) + 1)),
+          device: number)
+      }
+      let port = PCIExpressPort.root(port: device, slot: nil)
+      port.plug(upstream)
+      hierarchy.root.bus.plug(port, device: device)
+    }
+    try resources.assign(hierarchy.root)
+    // A bus for each port, and 2 MiB.
+    #expect(hierarchy.read(2, 1, 0x18) == 0x0004_0402)
+    #expect(hierarchy.read(2, 1, 0x20) == 0xc030_c020)
+  }
 }

@@ -36,9 +36,10 @@ package struct PCIResources: Sendable {
   }
 
   /// Assigns all anew. Only while no processor runs. If all does not fit with room for hot-plug, it is
-  /// tried without.
+  /// tried without buses, which only bridges need, and then without any.
   package func assign(_ root: PCIRoot) throws(PCIResourceError) {
-    for room in [room, .none] {
+    let withoutBuses = Room(buses: 0, memory: room.memory, highMemory: room.highMemory)
+    for room in [room, withoutBuses, .none] {
       var planner = PCIPlanner(room: room, hasHighMemory: !highMemory.isEmpty)
       let plan = planner.plan(root.bus)
       let needed = [Space.ports, .memory, .highMemory].map { plan.needs($0) }

@@ -77,7 +77,8 @@ package struct BusView: ~Copyable {
     return mappings.contains { $0.range.overlaps(range) }
   }
 
-  private mutating func refresh() {
+  /// Lets go of what is on the bus no more, as each access does.
+  package mutating func refresh() {
     let current = bus.currentVersion
     guard current != version else { return }
     mappings = bus.map
@@ -113,5 +114,11 @@ package struct Buses: ~Copyable {
   package init(ports: IOBus, registers: IOBus) {
     self.ports = BusView(ports)
     self.registers = BusView(registers)
+  }
+
+  /// Lets go of what is on neither bus any more.
+  package mutating func refresh() {
+    ports.refresh()
+    registers.refresh()
   }
 }

@@ -40,25 +40,36 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     switch self {
     case .disk(let disk): disk.bus
     case .network(let network, _): network.bus
-    case .share, .vsock, .console, .balloon, .entropy: .pci
+    case .share(let share): share.bus ?? .pci
+    case .vsock(let vsock): vsock.bus ?? .pci
+    case .console, .balloon, .entropy: .pci
     }
   }
 }
 
-/// What carries a virtio device.
-package enum DeviceBus: String, Sendable, Codable, CaseIterable { case pci, mmio }
-
 extension [DeviceRequest] {
-  /// How many devices of each kind of carrier a PC takes.
+  /// How many devices, and ports beside them, have a place on bus 0; and how many virtio devices have registers of
+  /// their own.
   static let mostOnPCI = 30
   static let mostOnMMIO = 32
 
-  /// What cannot be, if it cannot.
-  var problem: ConfigurationError? {
-    for (bus, most) in [(DeviceBus.pci, Self.mostOnPCI), (.mmio, Self.mostOnMMIO)]
-    where count(where: { $0.bus == bus }) > most {
+  /// What cannot be in a machine with these ports, if it cannot.
+  func problem(among ports: PCITopology) -> ConfigurationError? {
+    let rootPorts = ports.ports.count { $0.bus == nil }
+    for (bus, count, most) in [
+      (DeviceBus.pci, count { $0.bus == .pci } + rootPorts, Self.mostOnPCI),
+      (.mmio, count { $0.bus == .mmio }, Self.mostOnMMIO),
+    ] where count > most {
       return ConfigurationError(
         "bus=\(bus.rawValue)", "The machine has places for \(most) such devices: ask for fewer.")
+    }
+    var taken: Set<String> = []
+    for case .port(let name) in lazy.map(\.bus) {
+      if let problem = ports.obstacle(toPluggingInto: name) { return problem }
+      guard taken.insert(name).inserted else {
+        return ConfigurationError(
+          "bus=\(name)", "Two devices are to go into this port's slot: give each its own port.")
+      }
     }
     var tags: Set<String> = []
     for case .share(let share) in self where !tags.insert(share.tag).inserted {
@@ -72,12 +83,18 @@ extension [DeviceRequest] {
   }
 
   /// The name of each device in the machine: `disk0`, `disk1`, `net0`, ….
-  var names: [String] {
-    var counts: [String: Int] = [:]
-    return map { request in
-      let number = counts[request.stem, default: 0]
-      counts[request.stem] = number + 1
-      return "\(request.stem)\(number)"
-    }
+  package var names: [String] {
+    var names: [String] = []
+    for request in self { names.append(request.freeName(besides: names)) }
+    return names
+  }
+}
+
+extension DeviceRequest {
+  /// The first name for such a device that none of the others has.
+  func freeName(besides others: [String]) -> String {
+    var number = 0
+    while others.contains("\(stem)\(number)") { number += 1 }
+    return "\(stem)\(number)"
   }
 }

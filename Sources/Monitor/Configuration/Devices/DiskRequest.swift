@@ -45,7 +45,7 @@ package struct DiskRequest: Sendable, Codable, Equatable {
     cache = try values.takeCase("cache", Cache.self) ?? .writeback
     full = try values.takeCase("full", Full.self)
     queues = try values.takeNumber("queues", 1...64) ?? 1
-    bus = try values.takeCase("bus", DeviceBus.self) ?? .pci
+    bus = try values.takeBus() ?? .pci
     serial = try values.take("serial")
     guard let format = try values.takeCase("format", Format.self) ?? Self.format(ofName: path)
     else {

@@ -27,7 +27,7 @@ package struct NetworkRequest: Sendable, Codable, Equatable {
     mac = try Self.mac(values.take("mac"), text)
     capture = try values.take("capture")
     queues = try values.takeNumber("queues", 1...8) ?? 1
-    bus = try values.takeCase("bus", DeviceBus.self) ?? .pci
+    bus = try values.takeBus() ?? .pci
     let word = values.takeWord()
     let tap = try values.take("tap")
     let stream = try values.take("stream")

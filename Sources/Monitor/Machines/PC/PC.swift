@@ -5,12 +5,15 @@ package import Execution
 package import PCI
 package import Streams
 
-/// A PC of the ISA and PCI kind, without a screen. Read it as a parts list; parts power on in this order.
+/// A PC of the ISA and PCI kind, without a screen. Read it as a parts list; parts power on in this order, and then
+/// its devices.
 package struct PC: Sendable {
   /// The name of this kind of machine in saved states.
   package static let kind = "pc"
 
   package let parts: [Part]
+  /// What it has because the user asked for it.
+  package let devices: PCDevices
   package let powerManagement: ACPIPowerManagement
   package let clock: RTCMC146818
   /// Functions are plugged in here, before the machine starts.
@@ -23,23 +26,30 @@ package struct PC: Sendable {
     package var debugConsole: any ByteStream
     /// What the user asked for beside.
     package var devices: [OpenedDevice]
+    /// Hears of each device that was unplugged, when it is at rest and may be closed. On any thread.
+    package var departed: @Sendable (OpenedDevice) -> Void
 
     package init(
       serial: [any ByteStream], debugConsole: any ByteStream = NullStream(),
-      devices: [OpenedDevice] = []
+      devices: [OpenedDevice] = [],
+      departed: @escaping @Sendable (OpenedDevice) -> Void = { _ in }
     ) {
       self.serial = serial
       self.debugConsole = debugConsole
       self.devices = devices
+      self.departed = departed
     }
   }
 
   /// Wires the parts to each other and to the processors, and maps them.
   ///
+  /// - Parameter reportEmptied: hears the name of a device that has left its slot, on any thread.
   /// - Throws: if the debug exit device is to answer where something else does.
   package init(
     on board: Backplane, processors: Int, interrupts: any ProcessorInterrupts,
-    control: any MachineControl, backends: Backends, map: PCAddressMap, debugExitPort: UInt16?
+    control: any MachineControl, backends: Backends, map: PCAddressMap, debugExitPort: UInt16?,
+    pci topology: PCITopology = PCITopology(),
+    reportEmptied: @escaping @Sendable (String) -> Void = { _ in }
   ) throws {
     let ports = board.ports
 
@@ -131,6 +141,9 @@ package struct PC: Sendable {
       debugging.append(Part("debug-exit", exit))
     }
 
+    devices = try PCDevices(
+      backends.devices, topology, on: board, pci, reportEmptied: reportEmptied)
+
     parts =
       [
         Part("pic", pic), Part("ioapic", ioAPIC), Part("hpet", hpet), Part("pit", pit),
@@ -138,7 +151,7 @@ package struct PC: Sendable {
       ] + serial + [
         Part("pci", host), Part("pci-host-bridge", bridge), Part("reset-control", resetControl),
         Part("keyboard", keyboard), Part("port92", fastA20),
-      ] + debugging + (try Self.plug(backends.devices, into: pci, on: board))
+      ] + debugging + devices.portParts
   }
 
   /// Gives PCI devices their buses and addresses: after power-on and reset, where no firmware does it.

@@ -12,6 +12,10 @@ package struct PCShape: Codable, Sendable, Equatable {
   package var tscFrequency: UInt64?
   /// What it has beside what every PC has, as the user asked for it; `nil` in machines saved before there was any.
   package var devices: [DeviceRequest]?
+  /// What each is called, where that does not follow from their order: some have come and gone.
+  package var deviceNames: [String]?
+  /// The ports and switches that devices are behind; `nil` in machines saved before there were any.
+  package var pci: PCITopology?
 
   package static let schema = "pc-shape/1"
   package static let maximumProcessors = 64
@@ -25,6 +29,7 @@ package struct PCShape: Codable, Sendable, Equatable {
     debugExitPort = configuration.debugExitPort
     tscFrequency = configuration.model.tscFrequency
     devices = configuration.devices
+    pci = configuration.pci.isEmpty ? nil : configuration.pci
     romSize = if case .rom(let bytes) = configuration.boot { UInt64(bytes.count) } else { 0 }
     if let problem { throw problem }
   }
@@ -57,7 +62,22 @@ package struct PCShape: Codable, Sendable, Equatable {
       return ConfigurationError(
         "A time-stamp counter of \(tscFrequency) Hz", "A machine's counts at 10 MHz to 10 GHz.")
     }
-    return devices?.problem
+    if let problem = pci?.problem ?? devices?.problem(among: pci ?? PCITopology()) {
+      return problem
+    }
+    let names = deviceNames ?? []
+    guard deviceNames == nil || names.count == devices?.count && Set(names).count == names.count
+    else {
+      return ConfigurationError("A saved machine's devices", "Their names are not theirs alone.")
+    }
+    return nil
+  }
+
+  /// The machine has these devices now.
+  mutating func have(_ present: [OpenedDevice]) {
+    let requests = present.map(\.request), names = present.map(\.name)
+    devices = requests
+    deviceNames = names == requests.names ? nil : names
   }
 
   package var map: PCAddressMap {
