@@ -1,5 +1,6 @@
 import Streams
 import Synchronization
+import Work
 
 /// A stream whose far end sends back what it is sent, or the end of it: nobody makes it keep much.
 final class EchoStream: ByteStream {

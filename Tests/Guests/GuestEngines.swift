@@ -22,13 +22,16 @@ extension EngineKind {
   /// the same there, but stops at CMPXCHG16B in `atomics`. Interrupts come late, INT in ring 3 ends differently,
   /// accesses over the border of pages are two, and CPUID shows features of the host that the model has not.
   func departs(in program: String, _ model: X86.CPUModel) -> Bool {
-    guard self == .kvm, Self.survey.probe?.verdict != .native else { return false }
+    guard emulatesKernelMode else { return false }
     return switch program {
     case "atomics", "interrupts", "paging", "rtc", "timers", "user": true
     case "vectors": model.name == X86.CPUModel.x86_64v2.name
     default: false
     }
   }
+
+  /// Whether it is a KVM that does in software what a guest's kernel does, and needs long for it.
+  var emulatesKernelMode: Bool { self == .kvm && Self.survey.probe?.verdict != .native }
 
   fileprivate static let survey = KVMSurvey(for: .x86_64v2)
 }

@@ -41,13 +41,18 @@ extension MachineTests.HostileGuestTests {
     }
     let machine = GuestMachine(
       devices: devices, bus: DeviceBus(rawValue: bus), console: EchoStream(), engines: [engine])
-    let run = try await machine.run(.program("virtio-\(bus)-violations"))
+    let isSlow = engine.emulatesKernelMode
+    let run = try await machine.run(
+      .program("virtio-\(bus)-violations\(isSlow ? " sparsely" : "")"))
     #expect(run.reason == .debugExit(0x10), "\(run.text)")
     #expect(!run.lines.contains { $0.hasPrefix("FAIL") }, "\(run.text)")
+    let least = isSlow ? 50 : 800
     for kind in kinds {
       let line = run.lines.first { $0.hasPrefix("ok   virtio-\(bus) \(kind) withstands ") }
       let numbers = (line ?? "").split { !$0.isNumber }.compactMap { Int($0) }.suffix(2)
-      #expect(numbers.first ?? 0 >= 200 && numbers.last ?? 0 >= 50, "\(run.text)")
+      #expect(numbers.first ?? 0 >= least, "too few violations of \(kind):\n\(run.text)")
+      // Else they were none.
+      #expect(numbers.last ?? 0 >= least / 4, "too few were noticed of \(kind):\n\(run.text)")
     }
     #expect(try folder.read(disk).starts(with: sectors), "a sector changed that no request named")
   }

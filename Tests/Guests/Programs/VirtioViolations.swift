@@ -3,7 +3,8 @@ import Arch
 /// Drivers that keep no rule. Every device of a transport is brought up properly, misused in one way, and looked at:
 /// the machine must live on, and the device be usable once it was reset. Then comes the next way.
 ///
-/// Of two entropy devices the second is a witness, which is used properly all the while.
+/// Of two entropy devices the second is a witness, which is used properly all the while. The word `sparsely` leaves out
+/// most violations, for machines that need long for each.
 enum VirtioViolations {
   static func overMMIO() -> Never {
     VirtioInterrupts.open()
@@ -32,10 +33,17 @@ enum VirtioViolations {
     }
     guard witness.begin(dialects[3]) else { fail("the witness does not begin") }
     if let fault = witness.use.fault(with: witness) { fail(.words(fault)) }
+    for driver in drivers where driver !== witness { checkUse(driver, name) }
+    // A violation is enough for some of its devices never to come back: its disk turns in a circle.
+    if Machine.isTCG {
+      skip("violations, which QEMU's devices do not survive")
+      finish()
+    }
     var count: UInt64 = 0
     let beats = VirtioInterrupts.beats.value
+    let stride: UInt64 = StartInfo.current.isAsked(for: "sparsely") ? 13 : 1
     for driver in drivers where driver !== witness {
-      let violations = Violations(of: driver, before: witness)
+      let violations = Violations(of: driver, before: witness, oneOf: stride)
       commit(violations)
       count += violations.count
       line(
@@ -49,6 +57,23 @@ enum VirtioViolations {
     finish()
   }
 
+  /// A driver that keeps the rules finds that the device works, whichever way they speak.
+  private static func checkUse(_ driver: VirtioDriver, _ name: StaticString) {
+    for index in dialects.indices {
+      let fault =
+        driver.begin(dialects[index]) ? driver.use.fault(with: driver) : "it does not begin"
+      if let fault {
+        line("FAIL ", .words(name), " ", .words(driver.use.name), ": ", .words(fault))
+        Report.failed += 1
+        finish()
+      }
+    }
+    line(
+      "ok   ", .words(name), " ", .words(driver.use.name),
+      " works for a driver that keeps the rules")
+    Report.passed += 1
+  }
+
   private static var dialects: [4 of Dialect] {
     [[], [.packed], [.events, .interrupts], [.packed, .events, .interrupts]]
   }
@@ -56,13 +81,19 @@ enum VirtioViolations {
   private static func commit(_ violations: Violations) {
     for index in dialects.indices {
       violations.dialect = dialects[index]
-      ChainViolations.commit(violations)
       RingViolations.commit(violations)
-      if index < 2 { LayoutViolations.commit(violations) }
-      if index == 2 { StatusViolations.commit(violations) }
-      if index == 1 { ConfigurationViolations.commit(violations) }
-      if index == 0 { violations.use.breakRules(violations) }
-      if index == 3 {
+      switch index {
+      case 0:
+        LayoutViolations.commit(violations)
+        violations.use.breakRules(violations)
+      case 1:
+        ChainViolations.commit(violations)
+        ConfigurationViolations.commit(violations)
+      case 2:
+        ChainViolations.commit(violations)
+        StatusViolations.commit(violations)
+      default:
+        LayoutViolations.commit(violations)
         RegisterViolations.commit(violations)
         PCIViolations.commit(violations)
       }

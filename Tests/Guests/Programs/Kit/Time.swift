@@ -16,7 +16,7 @@ enum Time {
       last = in32(port) & 0xff_ffff
     }
     let now = in32(port) & 0xff_ffff
-    passed += UInt64(now &- last & 0xff_ffff)
+    passed += UInt64((now &- last) & 0xff_ffff)
     last = now
     return passed
   }

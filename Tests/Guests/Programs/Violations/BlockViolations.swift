@@ -122,7 +122,8 @@ extension BlockUse {
 
   private func types(_ violations: Violations) {
     for type: UInt32 in [
-      2, 3, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 24, 26, 0x1234, 0x8000_0000, 0x8000_0001,
+      2, 3, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 24, 26, 0x1234, 0x8000_0000,
+      0x8000_0001,
       .max,
     ] {
       violations.request("a type that there is not", UInt64(type)) {

@@ -35,7 +35,9 @@ enum ChainViolations {
   }
 
   private static func lengths(_ violations: Violations) {
-    for length: UInt32 in [0, .max, 1 << 31, 0x7fff_ffff, UInt32(truncatingIfNeeded: Place.endOfRAM)] {
+    for length: UInt32 in [
+      0, .max, 1 << 31, 0x7fff_ffff, UInt32(truncatingIfNeeded: Place.endOfRAM),
+    ] {
       violations.spoil("the first buffer has a length of", "", UInt64(length)) { chain, _ in
         chain.first.length = length
       }

@@ -8,16 +8,24 @@ enum ConfigurationViolations {
       violations.violate("the configuration is filled with", "", value) { driver in
         violations.fill(driver)
         let start = driver.transport.configuration
-        for offset in UInt64(0)..<16 { store32(start + 4 * offset, UInt32(truncatingIfNeeded: value)) }
-        for offset in UInt64(0)..<32 { store16(start + 2 * offset, UInt16(truncatingIfNeeded: value)) }
+        for offset in UInt64(0)..<16 {
+          store32(start + 4 * offset, UInt32(truncatingIfNeeded: value))
+        }
+        for offset in UInt64(0)..<32 {
+          store16(start + 2 * offset, UInt16(truncatingIfNeeded: value))
+        }
         for offset in UInt64(0)..<64 { store8(start + offset, UInt8(truncatingIfNeeded: value)) }
         driver.kickAll()
       }
     }
-    violations.violateEarly("the configuration is written to before the device is known") { driver in
+    violations.checkEarly("the configuration is written to before the device is known") {
+      driver in
       for offset in UInt64(0)..<16 {
-        store32(driver.transport.configuration + 4 * offset, UInt32(truncatingIfNeeded: violations.chance.next()))
+        store32(
+          driver.transport.configuration + 4 * offset,
+          UInt32(truncatingIfNeeded: violations.chance.next()))
       }
+      return nil
     }
   }
 }

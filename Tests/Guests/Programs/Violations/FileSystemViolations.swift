@@ -51,7 +51,8 @@ extension FileSystemUse {
       Operation.initialize, Operation.batchForget,
     ] {
       for value: UInt64 in [0, 0x2f2f_2f2f_2f2f_2f2f, 0x2e2e_2e2e_2e2e_2e2e, .max] {
-        violations.violate("a message with the wrong numbers, of operation", "", UInt64(operation)) {
+        violations.violate("a message with the wrong numbers, of operation", "", UInt64(operation))
+        {
           driver in
           violations.settle(request(), driver)
           prepare(operation, size: 128)

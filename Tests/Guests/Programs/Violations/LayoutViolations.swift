@@ -86,26 +86,31 @@ enum LayoutViolations {
   }
 
   private static func order(_ violations: Violations) {
-    violations.violateEarly("a queue is enabled before anything else") { driver in
-      driver.requests.start(size: Ring.mostEntries, violations.dialect)
+    let isServed: StaticString = "it serves a queue too early"
+    violations.checkEarly("a queue is enabled before anything else") { driver in
       driver.enable(driver.requests)
       driver.offer(driver.use.request())
+      return violations.isSilent(driver) ? nil : isServed
     }
-    violations.violateEarly("a queue is enabled before FEATURES_OK") { driver in
+    violations.checkEarly("a queue is enabled before FEATURES_OK") { driver in
       driver.transport.status = DeviceStatus.acknowledge
       driver.transport.status = DeviceStatus.acknowledge | DeviceStatus.driver
       driver.enable(driver.requests)
       driver.offer(driver.use.request())
+      return violations.isSilent(driver) ? nil : isServed
     }
-    violations.violate("a request before DRIVER_OK") { driver in
-      guard driver.prepare(violations.dialect) else { return }
+    // §3.1.1: no buffer is consumed before DRIVER_OK.
+    violations.check("a request before DRIVER_OK") { driver in
+      guard driver.prepare(violations.dialect) else { return nil }
       driver.enable(driver.requests)
       driver.offer(driver.use.request())
+      return violations.isSilent(driver) ? nil : isServed
     }
-    violations.violate("a request in a queue that is not enabled") { driver in
-      guard driver.prepare(violations.dialect) else { return }
+    violations.check("a request in a queue that is not enabled") { driver in
+      guard driver.prepare(violations.dialect) else { return nil }
       driver.transport.status |= DeviceStatus.driverOK
       driver.offer(driver.use.request())
+      return violations.isSilent(driver) ? nil : isServed
     }
     violations.violate("a queue is enabled after DRIVER_OK") { driver in
       guard driver.prepare(violations.dialect) else { return }
@@ -118,7 +123,7 @@ enum LayoutViolations {
       driver.enable(driver.requests)
       driver.enable(driver.requests)
     }
-    violations.violate("a queue moves while it is enabled") { driver in
+    violations.check("a queue moves while it is enabled") { driver in
       violations.fill(driver)
       driver.transport.select(queue: UInt32(driver.use.requestQueue))
       driver.transport.setQueue(size: 2)
@@ -127,6 +132,7 @@ enum LayoutViolations {
       driver.transport.setQueue(.device, at: Place.endOfRAM)
       driver.transport.isQueueEnabled = true
       driver.kickAll()
+      return driver.wait(driver.use.requestQueue) == nil ? "it lost its queue" : nil
     }
     violations.violate("a queue is disabled while it works") { driver in
       violations.fill(driver)

@@ -25,13 +25,30 @@ enum MessageViolations {
 
   private static func vectors(_ violations: Violations, _ transport: PCITransport) {
     for vector: UInt16 in [0x40, 0x7ff, 0x800, 0x7fff, 0x8000, 0xfffe, 0xffff] {
-      disturb(violations, transport, "a queue has the vector", UInt64(vector)) {
+      set(violations, transport, "a queue has the vector", vector) {
         transport.select(queue: UInt32(violations.use.requestQueue))
-        store16(transport.common + PCITransport.Register.queueVector, vector)
+        return transport.common + PCITransport.Register.queueVector
       }
-      disturb(violations, transport, "the configuration has the vector", UInt64(vector)) {
-        store16(transport.common + PCITransport.Register.configurationVector, vector)
+      set(violations, transport, "the configuration has the vector", vector) {
+        transport.common + PCITransport.Register.configurationVector
       }
+    }
+  }
+
+  /// §4.1.5.1.2.1: a vector that cannot be mapped reads back as none.
+  private static func set(
+    _ violations: Violations, _ transport: PCITransport, _ what: StaticString, _ vector: UInt16,
+    _ register: () -> UInt64
+  ) {
+    violations.check(what, "", UInt64(vector)) { driver in
+      transport.openInterrupts(queues: driver.ringCount)
+      let register = register()
+      store16(register, vector)
+      if load16(register) != 0xffff { return "it is taken" }
+      driver.requests.askForInterrupt()
+      violations.fill(driver)
+      transport.restore()
+      return nil
     }
   }
 

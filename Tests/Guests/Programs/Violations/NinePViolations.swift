@@ -64,7 +64,8 @@ extension NinePUse {
       MessageType.attach, MessageType.walk, MessageType.read, MessageType.write, MessageType.clunk,
     ] {
       for value: UInt64 in [0, 0xffff_0000_0001, .max] {
-        violations.violate("a message with the wrong numbers, of type", "", UInt64(type)) { driver in
+        violations.violate("a message with the wrong numbers, of type", "", UInt64(type)) {
+          driver in
           violations.settle(request(), driver)
           for offset in UInt64(0)..<8 { store64(message + 8 * offset, value) }
           prepare(type, size: 64)

@@ -48,6 +48,11 @@ enum PCIViolations {
       violations.fill(violations.driver)
       space.command = PCIFunctionSpace.Command.memory | PCIFunctionSpace.Command.busMaster
     }
+    violations.check("a driver works without bus mastering") { driver in
+      space.command = PCIFunctionSpace.Command.memory
+      violations.fill(driver)
+      return violations.isSilent(driver) ? restored(transport) : "it reaches memory all the same"
+    }
     violations.violate("a driver begins without bus mastering") { driver in
       space.command = PCIFunctionSpace.Command.memory
       _ = driver.begin(violations.dialect)
@@ -55,13 +60,28 @@ enum PCIViolations {
       transport.restore()
       driver.kickAll()
     }
+    violations.check("a driver looks for registers while memory is off") { driver in
+      space.command = PCIFunctionSpace.Command.busMaster
+      let isAbsent = load32(transport.common) == .max && transport.status == 0xff
+      return isAbsent ? restored(transport) : "they answer all the same"
+    }
     if transport.power != 0 {
       for state: UInt16 in [1, 2, 3, 0xffff] {
         disturb(violations, transport, "the power state becomes", UInt64(state)) {
           store16(space.base + transport.power + 4, state)
         }
       }
+      violations.check("a driver works in D3hot") { driver in
+        store16(space.base + transport.power + 4, 3)
+        violations.fill(driver)
+        return violations.isSilent(driver) ? restored(transport) : "it works all the same"
+      }
     }
+  }
+
+  private static func restored(_ transport: PCITransport) -> StaticString? {
+    transport.restore()
+    return nil
   }
 
   /// All 4 KiB of its configuration space, by all widths.
@@ -116,12 +136,19 @@ enum PCIViolations {
       disturb(violations, transport, "its BAR moves, while it works, to", address) {
         setBAR(transport, address)
       }
-      violations.violate("its BAR moves and is used, at", "", address) { driver in
+      violations.check("its BAR moves and is used, at", "", address) { driver in
+        let ring = driver.requests.descriptors
+        store64(ring, address)
         setBAR(transport, address)
-        // Not where there is something else that hears: RAM, and another's registers.
-        if address != other { _ = load8(address & ~0x7fff | 0x14) }
+        if load64(ring) != address { return "RAM is hidden" }
+        // As far as the guest can reach, with the bits that its processor's addresses have.
+        if address < 1 << 39 {
+          PCITransport.reach(address)
+          _ = load8(address & ~0x7fff | 0x14)
+        }
         transport.restore()
         driver.kickAll()
+        return nil
       }
     }
     disturb(violations, transport, "only the lower half of its BAR is written") {

@@ -15,24 +15,24 @@ enum StatusViolations {
       0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0f, 0x10, 0x20, 0x30,
       0x40, 0x41, 0x7f, 0x80, 0x83, 0x8b, 0x8f, 0xbf, 0xff,
     ] {
-      violations.violateEarly("the first status is", UInt64(status)) { driver in
+      violations.checkEarly("the first status is", UInt64(status)) { driver in
         driver.transport.status = status
         driver.enable(driver.requests)
         driver.offer(driver.use.request())
         driver.transport.status = status | DeviceStatus.driverOK
         driver.offer(driver.use.request())
+        return violations.isSilent(driver) ? nil : "it serves a driver that agreed on nothing"
       }
     }
-    violations.violateEarly("nothing is said, and a request offered") { driver in
-      driver.offer(driver.use.request())
-    }
-    violations.violateEarly("the status counts up") { driver in
+    violations.checkEarly("the status counts up") { driver in
       for status in UInt8(1)...255 { driver.transport.status = status }
-      driver.kickAll()
+      driver.offer(driver.use.request())
+      return violations.isSilent(driver) ? nil : "it serves a driver that agreed on nothing"
     }
-    violations.violateEarly("the status counts down") { driver in
+    violations.checkEarly("the status counts down") { driver in
       for status in UInt8(1)...255 { driver.transport.status = 0 &- status }
-      driver.kickAll()
+      driver.offer(driver.use.request())
+      return violations.isSilent(driver) ? nil : "it serves a driver that agreed on nothing"
     }
   }
 
@@ -82,42 +82,43 @@ enum StatusViolations {
 
   private static func features(_ violations: Violations) {
     for bit in UInt64(0)..<64 where violations.driver.offered >> bit & 1 == 0 {
-      violations.violateEarly("a feature that is not offered is accepted", bit) { driver in
-        if driver.negotiate(violations.dialect.features | 1 << bit) {
-          driver.transport.status |= DeviceStatus.driverOK
-        }
-        driver.kickAll()
+      accept(violations, "a feature that is not offered is accepted", bit) {
+        violations.dialect.features | 1 << bit
       }
     }
-    violations.violateEarly("no feature is accepted") { driver in
-      _ = driver.negotiate(0)
-      driver.enable(driver.requests)
-      driver.transport.status |= DeviceStatus.driverOK
-      driver.kickAll()
+    accept(violations, "no feature is accepted") { 0 }
+    accept(violations, "all features are accepted that can be thought of") { .max }
+    accept(violations, "all features are accepted but the version") {
+      violations.driver.offered & ~Feature.version1
     }
-    violations.violateEarly("all features are accepted that can be thought of") { driver in
-      _ = driver.negotiate(.max)
-      driver.enable(driver.requests)
-      driver.transport.status |= DeviceStatus.driverOK
-      driver.kickAll()
-    }
-    violations.violateEarly("all features are accepted but the version") { driver in
-      _ = driver.negotiate(driver.offered & ~Feature.version1)
-      driver.enable(driver.requests)
-      driver.transport.status |= DeviceStatus.driverOK
-      driver.kickAll()
-    }
-    violations.violate("features are accepted after FEATURES_OK") { driver in
-      guard driver.prepare(violations.dialect) else { return }
+    violations.check("features are accepted after FEATURES_OK") { driver in
+      guard driver.prepare(violations.dialect) else { return nil }
       driver.transport.accept(driver.features ^ Feature.packed)
       for index in 0..<driver.ringCount { driver.enable(driver.ring(index)) }
       driver.transport.status |= DeviceStatus.driverOK
-      driver.offer(driver.use.request())
+      return isUnmoved(driver)
     }
-    violations.violate("features are accepted at work") { driver in
-      violations.fill(driver)
+    violations.check("features are accepted at work") { driver in
       driver.transport.accept(driver.features ^ Feature.packed ^ Feature.eventIndex)
-      driver.kickAll()
+      return isUnmoved(driver)
     }
+  }
+
+  /// §2.2.2: what the device cannot agree to it refuses by FEATURES_OK.
+  private static func accept(
+    _ violations: Violations, _ what: StaticString, _ bit: UInt64? = nil, _ features: () -> UInt64
+  ) {
+    violations.checkEarly(what, bit) { driver in
+      if driver.negotiate(features()) { return "it agrees" }
+      driver.enable(driver.requests)
+      driver.transport.status |= DeviceStatus.driverOK
+      driver.offer(driver.use.request())
+      return violations.isSilent(driver) ? nil : "it serves a driver with whom it does not agree"
+    }
+  }
+
+  private static func isUnmoved(_ driver: VirtioDriver) -> StaticString? {
+    // The rings are still those that were agreed on.
+    driver.complete(driver.use.request()) == nil ? "it speaks otherwise than was agreed on" : nil
   }
 }

@@ -9,6 +9,9 @@ final class Violations {
   var dialect: Dialect = []
   var chance = Chance()
   private(set) var count: UInt64 = 0
+  /// Of so many violations one is committed, and how many were left out since.
+  private let stride: UInt64
+  private var leftOut: UInt64 = 0
   /// Violations after which the device asked for a reset.
   private(set) var refused: UInt64 = 0
   private(set) var failures: UInt64 = 0
@@ -16,9 +19,10 @@ final class Violations {
   /// A device that is broken for good would cost all the time there is.
   private static var mostFailures: UInt64 { 8 }
 
-  init(of driver: VirtioDriver, before witness: VirtioDriver) {
+  init(of driver: VirtioDriver, before witness: VirtioDriver, oneOf stride: UInt64) {
     self.driver = driver
     self.witness = witness
+    self.stride = stride
   }
 
   var use: any DeviceUse { driver.use }
@@ -30,18 +34,21 @@ final class Violations {
     _ what: StaticString, _ detail: StaticString = "", _ number: UInt64? = nil,
     _ commit: (VirtioDriver) -> Void
   ) {
-    attempt(what, detail, number) { driver in
+    check(what, detail, number) { driver in
       commit(driver)
       return nil
     }
   }
 
-  /// `commit` may itself find something wrong.
-  private func attempt(
-    _ what: StaticString, _ detail: StaticString, _ number: UInt64?,
+  /// The same where it is known what must not come of it; then `commit` says what did.
+  func check(
+    _ what: StaticString, _ detail: StaticString = "", _ number: UInt64? = nil,
     _ commit: (VirtioDriver) -> StaticString?
   ) {
     guard failures < Self.mostFailures else { return }
+    leftOut += 1
+    guard leftOut >= stride else { return }
+    leftOut = 0
     count += 1
     var fault: StaticString?
     if driver.begin(dialect) {
@@ -59,20 +66,21 @@ final class Violations {
   }
 
   /// The same, before the driver has done anything to the device but reset it.
-  func violateEarly(
-    _ what: StaticString, _ number: UInt64? = nil, _ commit: (VirtioDriver) -> Void
+  func checkEarly(
+    _ what: StaticString, _ number: UInt64? = nil, _ commit: (VirtioDriver) -> StaticString?
   ) {
-    violate(what, "", number) { driver in
+    check(what, "", number) { driver in
       driver.transport.status = 0
       _ = driver.isReset
-      commit(driver)
+      driver.requests.start(size: Ring.mostEntries, dialect)
+      return commit(driver)
     }
   }
 
   private func aftermath() -> StaticString? {
     let before = Time.ticks
     // What the device was told before is through when another has answered: they share a thread.
-    if let fault = witness.use.fault(with: witness) { return fault }
+    guard isWitnessWell else { return "another device has fallen silent" }
     if Time.ticks == before { return "time stands still" }
     if driver.transport.status & DeviceStatus.needsReset != 0 { refused += 1 }
     if count % 4 == 0, driver.transport.resetFunction() {
@@ -84,6 +92,13 @@ final class Violations {
     if !driver.begin(dialect) { return "it does not begin after a reset" }
     if let fault = use.fault(with: driver) { return fault }
     return driver.isContained ? nil : "it wrote where it should not after a reset"
+  }
+
+  private var isWitnessWell: Bool { witness.use.fault(with: witness) == nil }
+
+  /// Whether the device has left the requests alone, which it may not take.
+  func isSilent(_ driver: VirtioDriver) -> Bool {
+    isWitnessWell && driver.requests.take() == nil
   }
 
   // MARK: Kinds of violations
@@ -107,7 +122,7 @@ final class Violations {
 
   /// Offers a request that the ring has nothing against: the device must answer it, or ask for a reset.
   func request(_ what: StaticString, _ number: UInt64? = nil, _ chain: () -> Chain) {
-    attempt(what, "", number) { driver in
+    check(what, "", number) { driver in
       settle(chain(), driver) ? nil : "it neither answers nor asks for a reset"
     }
   }

@@ -29,6 +29,7 @@ final class PCITransport: VirtioTransport {
     for index in 0..<6 {
       found[index] = space.read(PCIFunctionSpace.Register.bar + 4 * UInt64(index))
     }
+    for index in 0..<6 { Self.reach(address(ofBAR: index)) }
     space.command = PCIFunctionSpace.Command.memory | PCIFunctionSpace.Command.busMaster
     var offset = space.capability()
     var count = 0
@@ -37,6 +38,13 @@ final class PCITransport: VirtioTransport {
       offset = space.capability(after: offset)
       count += 1
     }
+  }
+
+  /// Maps what lies around an address, if the guest did not begin with it: `entry.S` maps 16 GiB.
+  static func reach(_ address: UInt64) {
+    guard address >= 16 << 30 else { return }
+    let start = address & ~0x1f_ffff
+    PageTables.map(start, to: start, [.present, .writable], level: 2)
   }
 
   private func note(capability offset: UInt64) {

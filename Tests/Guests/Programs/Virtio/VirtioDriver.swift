@@ -111,22 +111,23 @@ final class VirtioDriver {
   /// Waits until a request came back, and says what was written into it; `nil`: it does not come.
   func wait(_ queue: Int) -> UInt32? {
     let ring = rings[queue]
-    guard dialect.contains(.interrupts) else {
-      var written: UInt32?
+    var written: UInt32?
+    if dialect.contains(.interrupts) {
+      ring.askForInterrupt()
+      written = ring.take()
+      if written != nil { return written }
+      _ = Patience.sleep {
+        transport.acknowledge()
+        written = ring.take()
+        return written != nil
+      }
+    } else {
       _ = Patience.wait {
         written = ring.take()
         return written != nil
       }
-      return written
     }
-    ring.askForInterrupt()
-    let end = Time.microseconds + Patience.microseconds
-    while true {
-      if let written = ring.take() { return written }
-      if Time.microseconds > end { return nil }
-      wait_for_interrupt()
-      transport.acknowledge()
-    }
+    return written
   }
 
   func complete(_ chain: Chain) -> UInt32? {
@@ -140,14 +141,34 @@ final class VirtioDriver {
 
 /// How long a driver waits before it gives a device up: longer than the busiest host lets it wait.
 enum Patience {
-  static var microseconds: UInt64 { 10_000_000 }
+  private static var microseconds: UInt64 { 10_000_000 }
 
+  /// Polls.
   static func wait(until holds: () -> Bool) -> Bool {
     // The clock is asked seldom: that leaves the guest.
     for _ in 0..<2000 {
       if holds() { return true }
       spin_pause()
     }
-    return Time.wait(upTo: microseconds / 1000, until: holds)
+    // Of a host that stands still, time alone would say that the device has had its time.
+    return wait(atLeast: 10_000, until: holds) { spin_pause() }
+  }
+
+  /// Sleeps from interrupt to interrupt; the local APIC's timer brings some.
+  static func sleep(until holds: () -> Bool) -> Bool {
+    wait(atLeast: 100, until: holds) { wait_for_interrupt() }
+  }
+
+  private static func wait(
+    atLeast looks: UInt64, until holds: () -> Bool, _ rest: () -> Void
+  ) -> Bool {
+    let end = Time.microseconds + microseconds
+    var count: UInt64 = 0
+    while count < looks || Time.microseconds < end {
+      rest()
+      if holds() { return true }
+      count += 1
+    }
+    return false
   }
 }

@@ -19,7 +19,8 @@ final class SocketUse: DeviceUse {
   }
 
   /// A stream's packet to the host (§5.10.6).
-  func prepare(_ operation: UInt16, from guest: UInt64 = 3, to host: UInt64 = 2, length: UInt32 = 0) {
+  func prepare(_ operation: UInt16, from guest: UInt64 = 3, to host: UInt64 = 2, length: UInt32 = 0)
+  {
     store64(header, guest)
     store64(header + 8, host)
     store32(header + 16, 1024)
