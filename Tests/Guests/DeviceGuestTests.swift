@@ -145,6 +145,37 @@ extension MachineTests.DeviceGuestTests {
     }
   }
 
+  @Test(.enabled(if: LinuxFiles.arePresent, LinuxFiles.missing), arguments: [1, 2])
+  func `Linux has files on persistent memory, and outlives the loss of its file`(
+    processors: Int
+  ) async throws {
+    let folder = try Folder()
+    var content = [UInt8](repeating: 0, count: 8 << 20)
+    content.replaceSubrange(0..<18, with: Array("words of the host\n".utf8))
+    let path = try folder.add("memory.raw", content)
+    let fixed = try folder.add("fixed.raw", [UInt8](repeating: UInt8(ascii: "r"), count: 2 << 20))
+    var machine = GuestMachine(
+      processors: processors, memory: 128 << 20,
+      devices: try ["path=\(path)", "path=\(fixed),readonly=on"].map {
+        .pmem(try PmemRequest(parsing: $0))
+      })
+    machine.losesSomething = true
+    let found = Mutex<[UInt8]>([])
+    machine.meanwhile = { _, _, serial in
+      await serial.hears("waits for the cut", in: 1)
+      let bytes = try folder.read(path)
+      found.withLock { $0 = bytes }
+      try StorageFile.open(path, .writable).resize(to: 2 << 20)
+    }
+    let run = try await machine.run(LinuxFiles.kernel("quiet no_timer_check roost.test=pmem"))
+    #expect(run.reason == .poweredOff, "\(run.end)")
+    #expect(run.text.contains("ROOST-TEST: pmem has 16384 sectors, dax 1"), "\(run.text)")
+    #expect(run.text.contains("ROOST-TEST: pmem ends with status 0"), "\(run.text)")
+    let sum = try folder.sum(found.withLock { $0 })
+    #expect(run.text.contains("and all of it is \(sum)"), "\(run.text)")
+    #expect(try folder.read(fixed).allSatisfy { $0 == UInt8(ascii: "r") })
+  }
+
   /// Boots with the devices, and expects that the guest finds all of its tests right.
   private func run(
     _ tests: String, processors: Int, words: String = "", _ devices: [DeviceRequest],

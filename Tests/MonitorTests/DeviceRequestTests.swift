@@ -86,6 +86,19 @@ struct DeviceRequestTests {
     }
   }
 
+  @Test func `persistent memory is a file, kept from writes or under a layer of memory`() throws {
+    let plain = try PmemRequest(parsing: "path=a,,b.img")
+    #expect(plain.path == "a,b.img" && !plain.isReadOnly && plain.overlay == nil)
+    #expect(plain.size == nil)
+    #expect(try PmemRequest(parsing: "path=a,readonly=on").isReadOnly)
+    #expect(try PmemRequest(parsing: "path=a,overlay=memory").overlay == .memory)
+    for text in [
+      "", "path=", "path=a,overlay=disk", "path=a,readonly=on,overlay=memory", "path=a,bus=rp0",
+    ] {
+      #expect(throws: ConfigurationError.self) { try PmemRequest(parsing: text) }
+    }
+  }
+
   @Test func `shares and sockets are checked`() throws {
     #expect(try ShareRequest(parsing: "path=/srv,tag=data,type=9p").transport == .nineP)
     #expect(try VsockRequest(parsing: "cid=7,socket=v").cid == 7)

@@ -38,6 +38,25 @@ struct PCAddressMapTests {
     #expect(map.acpiTables == 0xafff_0000..<0xb000_0000)
   }
 
+  @Test func `persistent memory lies above RAM in whole gibibytes, and in no map of RAM`() {
+    let map = PCAddressMap(
+      memory: 6 << 30,
+      persistent: [
+        .init(size: 64 << 20), .init(size: (3 << 30) + (2 << 20), isReadOnly: true),
+        .init(size: 2 << 20),
+      ])
+    #expect(
+      regions(map).suffix(4) == [
+        "100000000-1cfffffff ram",
+        "200000000-203ffffff ram", "240000000-3001fffff rom", "340000000-3401fffff ram",
+      ])
+    #expect(memoryMap(map).last == "100000000-1cfffffff 1")
+    #expect(map.pciHighMemory.lowerBound == 0x10_0000_0000)
+    let small = PCAddressMap(memory: 512 << 20, persistent: [.init(size: 64 << 30)])
+    #expect(small.persistentMemory == [0x1_0000_0000..<0x11_0000_0000])
+    #expect(small.pciHighMemory == 0x20_0000_0000..<0x80_0000_0000)
+  }
+
   @Test func `the 64-bit window lies above RAM, and below 512 GiB as long as there is room`() {
     for (gibibytes, start, end) in [
       (1, 0x10_0000_0000, 0x80_0000_0000), (62, 0x10_0000_0000, 0x80_0000_0000),

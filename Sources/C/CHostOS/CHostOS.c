@@ -15,6 +15,7 @@ static struct sigaction previous_segv, previous_bus;
 static void on_fault(int number, siginfo_t *info, void *context) {
   struct guard *guard = current;
   uintptr_t address = (uintptr_t)info->si_addr;
+  if (number == SIGBUS && info->si_code > 0 && roost_mappings_take_fault(address)) return;
   if (guard && ((address >= guard->a_low && address < guard->a_high) ||
                 (address >= guard->b_low && address < guard->b_high))) {
     current = NULL;

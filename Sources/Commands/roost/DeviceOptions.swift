@@ -12,6 +12,12 @@ struct DeviceOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "A file as persistent memory: path=FILE[,readonly=on][,overlay=memory]. "
+        + "Its size is a multiple of 2 MiB.", valueName: "file"))
+  var pmem: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
       "A network card: user[,allow=NAME+NETWORK…][,host-loopback=on][,tftp=FOLDER][,bootfile=NAME][,hostname=NAME], "
         + "tap[=NAME], stream=PATH, stream-listen=PATH or null; with [,mac=ADDRESS][,capture=FILE][,bus=pci|mmio|PORT].",
       valueName: "network"))
@@ -59,7 +65,8 @@ struct DeviceOptions: ParsableArguments {
   var pciSwitch: [String] = []
 
   var isEmpty: Bool {
-    pciPort.isEmpty && pciSwitch.isEmpty && disk.isEmpty && net.isEmpty && publish.isEmpty
+    pciPort.isEmpty && pciSwitch.isEmpty && disk.isEmpty && pmem.isEmpty && net.isEmpty
+      && publish.isEmpty
       && share.isEmpty && vsock == nil && !balloon
       && !noEntropy
   }
@@ -80,6 +87,7 @@ struct DeviceOptions: ParsableArguments {
   func requests() throws(ConfigurationError) -> [DeviceRequest] {
     var requests: [DeviceRequest] = []
     for text in disk { requests.append(.disk(try named("--disk", DiskRequest(parsing: text)))) }
+    for text in pmem { requests.append(.pmem(try named("--pmem", PmemRequest(parsing: text)))) }
     var forwards: [PortForward] = []
     for text in publish { forwards.append(try named("--publish", PortForward(parsing: text))) }
     for text in net {

@@ -107,6 +107,8 @@ final class KVMProcessor: VirtualProcessor {
       return attention.take().contains(.kick) ? .kicked : nil
     }
     guard result >= 0 else {
+      // Of a file in guest memory that has shrunk, the host's kernel says no more than this.
+      if result == -EFAULT, memory.mendFiles() { return nil }
       throw EngineError("KVM cannot run processor \(index): \(String(cString: strerror(-result)))")
     }
     statistics.count(exit: exit.pointee.exit_reason)

@@ -1,7 +1,7 @@
 /// A regular file or block device in which a disk's bytes lie, read and written at positions.
 ///
-/// All calls may come from any thread, several at once. It is never mapped: a file that shrinks under us makes
-/// calls fail, not the process.
+/// All calls may come from any thread, several at once. A file that shrinks under us makes calls fail, not the
+/// process; nor does it if it is mapped (`FileMapping`).
 package final class StorageFile: Sendable {
   package let path: String
   package let identity: FileIdentity

@@ -4,7 +4,7 @@ import Glibc
 
 extension GuestMemory {
   /// Gives the host back what lies behind a range, whole pages of RAM only: they read as zero from now on. Answers how
-  /// many bytes that were; what is no RAM, or no whole page, stays as it was.
+  /// many bytes that were; what is no RAM, no whole page, or a file's, stays as it was.
   ///
   /// Whoever uses the range meanwhile finds old bytes or zeroes.
   @discardableResult
@@ -12,7 +12,7 @@ extension GuestMemory {
     guard range.count > 0 else { return 0 }
     let last = range.start.rawValue + (range.count - 1)
     var done: UInt64 = 0
-    for mapping in mappings where mapping.isWritable {
+    for mapping in mappings where mapping.isWritable && !mapping.isFile {
       let end = mapping.start + (mapping.count - 1)
       guard range.start.rawValue <= end, last >= mapping.start else { continue }
       // Offsets in the mapping, which is made of whole pages: from the first to begin in the range to the last to end.

@@ -1,5 +1,6 @@
 import CHostOS
 import Glibc
+package import HostOS
 import Synchronization
 
 /// The guest's RAM and ROM. Its processors change it at any time, so nothing is lent out: every call
@@ -35,9 +36,13 @@ import Synchronization
     @usableFromInline let base: UnsafeMutableRawPointer
     @usableFromInline let isWritable: Bool
     @usableFromInline let page: Int
+    /// What is there is a file's.
+    let isFile: Bool
   }
 
   package let regions: [Region]
+  /// The files behind regions that are not the machine's own, by where they start.
+  package let files: [GPA: FileMapping]
   /// Pages written since they were last collected.
   public let dirtyPages: DirtyPages
   /// Lines of memory of which an engine keeps decoded instructions.
@@ -47,7 +52,12 @@ import Synchronization
   /// Reserves host memory for the regions, which are sorted, page-aligned and do not overlap.
   ///
   /// The host supplies pages when they are first touched; they read as zero.
-  package init(_ regions: [Region]) throws(HostMemoryError) {
+  ///
+  /// - Parameter files: what lies behind some of the regions instead, by their first addresses; each is as long as its
+  ///   region.
+  package init(
+    _ regions: [Region], files: [GPA: FileMapping] = [:]
+  ) throws(HostMemoryError) {
     precondition(
       regions.allSatisfy {
         $0.count > 0 && $0.start.rawValue.isMultiple(of: Self.pageSize)
@@ -58,9 +68,14 @@ import Synchronization
       zip(regions, regions.dropFirst()).allSatisfy {
         $0.start < $1.start && $0.count <= $1.start.rawValue - $0.start.rawValue
       }, "regions of guest memory overlap or are not sorted")
+    precondition(
+      files.allSatisfy { start, file in
+        regions.contains { $0.start == start && $0.count == file.count }
+      }, "a file of another size than its region of guest memory")
     roost_install_fault_guard()
-    mappings = try Self.reserve(regions)
+    mappings = try Self.reserve(regions, files)
     self.regions = regions
+    self.files = files
     let pages = regions.reduce(0) { $0 + Int($1.count / Self.pageSize) }
     dirtyPages = DirtyPages(pages: pages)
     watchedLines = WatchedLines(pages: pages)
@@ -70,33 +85,45 @@ import Synchronization
 
   /// Host memory for all regions, or for none.
   private static func reserve(
-    _ regions: [Region]
+    _ regions: [Region], _ files: [GPA: FileMapping]
   ) throws(HostMemoryError) -> UnsafeMutableBufferPointer<Mapping> {
     let mappings = UnsafeMutableBufferPointer<Mapping>.allocate(capacity: regions.count)
     var page = 0
     for (index, region) in regions.enumerated() {
-      let base = mmap(
-        nil, Int(region.count), PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
-      guard let base, base != MAP_FAILED else {
-        let code = errno
+      let file = files[region.start]
+      let base: UnsafeMutableRawPointer
+      do throws(HostMemoryError) {
+        if let file { base = file.base } else { base = try reserve(region.count) }
+      } catch {
         release(mappings, count: index)
-        throw HostMemoryError(bytes: region.count, code: code)
+        throw error
       }
-      madvise(base, Int(region.count), MADV_DONTDUMP)
       mappings.initializeElement(
         at: index,
         to: Mapping(
           start: region.start.rawValue, count: region.count, base: base,
-          isWritable: region.kind == .ram, page: page))
+          isWritable: region.kind == .ram, page: page, isFile: file != nil))
       page += Int(region.count / pageSize)
     }
     return mappings
   }
 
-  /// Gives back the memory of the first `count` mappings, and the list itself.
+  private static func reserve(
+    _ count: UInt64
+  ) throws(HostMemoryError) -> UnsafeMutableRawPointer {
+    let base = mmap(
+      nil, Int(count), PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
+    guard let base, base != MAP_FAILED else { throw HostMemoryError(bytes: count, code: errno) }
+    madvise(base, Int(count), MADV_DONTDUMP)
+    return base
+  }
+
+  /// Gives back the memory of the first `count` mappings, and the list itself. Files end their mappings themselves.
   private static func release(_ mappings: UnsafeMutableBufferPointer<Mapping>, count: Int) {
-    for mapping in mappings[..<count] { munmap(mapping.base, Int(mapping.count)) }
+    for mapping in mappings[..<count] where !mapping.isFile {
+      munmap(mapping.base, Int(mapping.count))
+    }
     mappings.deallocate()
   }
 }
@@ -192,8 +219,13 @@ extension GuestMemory {
     try write(bytes.span, at: address)
   }
 
-  /// Fills ROM (or RAM) with its content: for whoever builds or restores the machine, never for a device.
+  /// Fills ROM (or RAM) with its content: for whoever builds or restores the machine, never for a device. What is a
+  /// file's stays as it is.
   package func install(_ bytes: [UInt8], at address: GPA) throws(MemoryFault) {
+    try forEachRun(at: address, count: UInt64(bytes.count), toWrite: false) {
+      (_, _, _, gpa) throws(MemoryFault) in
+      if mapping(holding: gpa.rawValue)?.isFile == true { throw .readOnly(gpa) }
+    }
     try bytes.span.withUnsafeBufferPointer { (buffer) throws(MemoryFault) in
       try write(UnsafeRawBufferPointer(buffer), at: address, toROM: true)
     }
@@ -265,6 +297,22 @@ extension GuestMemory {
       }
     }
     return GuestBuffers(parts: parts, ranges: ranges, memory: self)
+  }
+}
+
+// MARK: - Files
+
+extension GuestMemory {
+  /// Where the guest finds a file; `nil`: nowhere.
+  package func range(of file: FileMapping) -> GPARange? {
+    guard let (start, file) = files.first(where: { $0.value === file }) else { return nil }
+    return GPARange(start: start, count: file.count)
+  }
+
+  /// Looks for files that became too short, for a caller who could not reach memory and does not know which. Answers
+  /// whether some memory can be reached now that could not before.
+  package func mendFiles() -> Bool {
+    files.values.reduce(false) { $1.mend() || $0 }
   }
 }
 

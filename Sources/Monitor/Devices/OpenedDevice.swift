@@ -7,7 +7,10 @@ package import Virtio
 package struct OpenedDevice: Sendable {
   /// Its name in the machine.
   package let name: String
+  /// As it was asked for, with what opening it has told.
   package let request: DeviceRequest
+  /// A file that the machine is to have as memory.
+  package let mapping: FileMapping?
   /// Makes the device on a machine's board; once.
   package let make: @Sendable (Backplane) throws -> any VirtioDevice
   /// Lets go of the host: what was written is made durable.
@@ -16,12 +19,14 @@ package struct OpenedDevice: Sendable {
   package let obstacleToSaving: String?
 
   package init(
-    name: String, request: DeviceRequest, obstacleToSaving: String? = nil,
+    name: String, request: DeviceRequest, mapping: FileMapping? = nil,
+    obstacleToSaving: String? = nil,
     make: @escaping @Sendable (Backplane) throws -> any VirtioDevice,
     close: @escaping @Sendable () throws -> Void = {}
   ) {
     self.name = name
     self.request = request
+    self.mapping = mapping
     self.make = make
     self.close = close
     self.obstacleToSaving = obstacleToSaving
@@ -71,6 +76,7 @@ extension DeviceRequest {
   func open(as name: String, _ host: HostAccess) throws -> OpenedDevice {
     switch self {
     case .disk(let disk): try disk.open(as: name, host)
+    case .pmem(let pmem): try pmem.open(as: name, host)
     case .network(let network, let forwards): try network.open(as: name, forwards, host)
     case .share(let share): try share.open(as: name, host)
     case .vsock(let vsock): try vsock.open(as: name, host)

@@ -39,7 +39,8 @@ package final class Assembly: Sendable {
     self.image = image
     self.loop = loop
     self.clock = clock
-    memory = try GuestMemory(shape.map.regions)
+    memory = try GuestMemory(
+      shape.map.regions, files: Self.files(backends.devices, shape.map.persistentMemory))
     board = Backplane(memory: memory, clock: clock, loop: loop, log: log)
     let (events, reporting) = AsyncStream.makeStream(of: MachineEvent.self)
     self.events = events
@@ -60,6 +61,17 @@ package final class Assembly: Sendable {
     doorbells = EngineDoorbells(log)
     doorbells.connect(to: partition.doorbells)
     doorbells.watch(board)
+  }
+
+  /// What the devices bring as memory, and where it goes.
+  private static func files(
+    _ devices: [OpenedDevice], _ places: [Range<UInt64>]
+  ) throws(ConfigurationError) -> [GPA: FileMapping] {
+    let mappings = devices.compactMap(\.mapping)
+    guard mappings.map(\.count) == places.map({ $0.upperBound - $0.lowerBound }) else {
+      throw ConfigurationError("--pmem", "The machine was made for other persistent memory.")
+    }
+    return Dictionary(uniqueKeysWithValues: zip(places.map { GPA($0.lowerBound) }, mappings))
   }
 
   /// The machine as an engine sees it: its memory, and its processors' interrupt controllers.

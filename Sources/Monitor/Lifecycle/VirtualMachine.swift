@@ -33,7 +33,9 @@ package actor VirtualMachine {
     _ configuration: VMConfiguration, engine: any Engine<X86>, loop: EventLoop,
     backends: PC.Backends, log: Logger
   ) throws {
-    let shape = try PCShape(configuration)
+    var shape = try PCShape(configuration)
+    shape.have(backends.devices)
+    if let problem = shape.problem { throw problem }
     let image = try BootImage(configuration, map: shape.map, devices: backends.devices)
     log.info("\(image.plan.description)")
     machine = try Assembly(

@@ -39,7 +39,7 @@ extension Snapshot {
     header.append(littleEndian: UInt64(encoded.count))
     try file.descriptor.writeAll(header + encoded)
     var checksums: [UInt8] = []
-    for region in memory.regions {
+    for region in memory.regions where memory.files[region.start] == nil {
       try forEachRun(of: region, in: memory) { address, bytes in
         let checksum = runChecksum(address, bytes)
         checksums.append(littleEndian: checksum)

@@ -10,7 +10,7 @@ import Work
 /// Every device, whatever carries it, keeps the contract of components and lives through chance.
 @Suite struct DeviceLifeTests {
   enum Kind: Sendable, CaseIterable {
-    case entropy, block, network, console, fileSystem, nineP, socket, balloon
+    case entropy, block, network, console, fileSystem, nineP, socket, balloon, pmem
 
     func make(_ loop: any Loop) -> any VirtioDevice {
       switch self {
@@ -28,6 +28,10 @@ import Work
       case .nineP: VirtioNineP(tag: "t", share: TestShare(loop), queueSize: 8, loop: loop)
       case .socket: VirtioSocket(guestCID: 3, host: TestVsockHost(loop), queueSize: 8)
       case .balloon: VirtioBalloon(loop: loop)
+      case .pmem:
+        VirtioPersistentMemory(
+          GPARange(start: GPA(1 << 32), count: 2 << 20)!, flushing: TestDisk(sectors: 16),
+          loop: loop)
       }
     }
   }

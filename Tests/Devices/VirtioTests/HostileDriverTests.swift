@@ -1,9 +1,11 @@
 import Board
+import Disks
 import Inspection
 import Kit
 import Memory
 import Networks
 import Streams
+import Synchronization
 import Testing
 import Work
 
@@ -95,6 +97,19 @@ import Work
     for seed in 0..<5 as Range<UInt64> {
       let disk = TestDisk(sectors: 64)
       live(seed, dialect, carrier, { VirtioBlock(disk: disk, queues: 2, loop: $0) }) { _ in }
+    }
+  }
+
+  @Test(arguments: Dialect.all, Carrier.allCases)
+  func `persistent memory lives through any request`(dialect: Dialect, carrier: Carrier) {
+    let range = GPARange(start: GPA(1 << 32), count: 2 << 20)!
+    for seed in 0..<5 as Range<UInt64> {
+      let disk = TestDisk(sectors: 64)
+      live(seed, dialect, carrier, { VirtioPersistentMemory(range, flushing: disk, loop: $0) }) {
+        chance in
+        let fails = chance.number(below: 8) == 0
+        disk.state.withLock { $0.error = fails ? .host(operation: "flush", code: 5) : nil }
+      }
     }
   }
 

@@ -18,6 +18,13 @@ extension FuzzTarget {
         VirtioBlock(disk: disk, queues: 2, queueSize: 32, loop: loop), stir: { disk.stir(&$0) },
         finish: { disk.finish() })
     },
+    virtio("pmem", over: [.mmio, .pci]) { loop in
+      let disk = ScriptedDisk()
+      let range = GPARange(start: GPA(1 << 32), count: 2 << 20)!
+      return VirtioBackend(
+        VirtioPersistentMemory(range, flushing: disk, loop: loop), stir: { disk.stir(&$0) },
+        finish: { disk.finish() })
+    },
     virtio("network") { loop in
       let ports = [ScriptedPort(), ScriptedPort()]
       return VirtioBackend(

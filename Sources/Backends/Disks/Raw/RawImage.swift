@@ -10,11 +10,16 @@ package final class RawImage: DiskImage {
   package let size: UInt64
   package let cache: CacheMode
   package let clusterSize: Int
+  /// A guest's memory that shows the file, and whose changes a flush makes durable too.
+  private let mapping: FileMapping?
 
   private let transfers: FileTransfers
 
-  package init(_ file: StorageFile, cache: CacheMode = .writeback) throws(HostError) {
+  package init(
+    _ file: StorageFile, cache: CacheMode = .writeback, mapping: FileMapping? = nil
+  ) throws(HostError) {
     self.file = file
+    self.mapping = mapping
     self.cache = cache
     transfers = FileTransfers(file)
     size = try file.size().rounded(upTo: 512)
@@ -99,5 +104,9 @@ extension RawImage {
   package func flush() throws(DiskError) {
     if isReadOnly || cache == .unsafe { return }
     try transfers.flush()
+    guard let mapping, !mapping.isIntact else { return }
+    throw .damaged(
+      "memory that shows \"\(file.path)\" lost what was in it: the file was cut short, or its storage failed"
+    )
   }
 }

@@ -1,6 +1,7 @@
 /// A device that the user asks for beside those that every machine has.
 package enum DeviceRequest: Sendable, Codable, Equatable {
   case disk(DiskRequest)
+  case pmem(PmemRequest)
   case network(NetworkRequest, forwards: [PortForward])
   case share(ShareRequest)
   case vsock(VsockRequest)
@@ -14,6 +15,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
   package var option: String {
     switch self {
     case .disk: "--disk"
+    case .pmem: "--pmem"
     case .network: "--net"
     case .share: "--share"
     case .vsock: "--vsock"
@@ -27,6 +29,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
   var stem: String {
     switch self {
     case .disk: "disk"
+    case .pmem: "pmem"
     case .network: "net"
     case .share: "share"
     case .vsock: "vsock"
@@ -42,7 +45,7 @@ package enum DeviceRequest: Sendable, Codable, Equatable {
     case .network(let network, _): network.bus
     case .share(let share): share.bus ?? .pci
     case .vsock(let vsock): vsock.bus ?? .pci
-    case .console, .balloon, .entropy: .pci
+    case .pmem, .console, .balloon, .entropy: .pci
     }
   }
 }

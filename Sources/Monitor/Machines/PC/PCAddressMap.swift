@@ -1,9 +1,9 @@
 package import LinuxBoot
 package import Memory
 
-/// Where everything lies in a PC's physical address space. The map follows from the amount of RAM, the
-/// size of the ROM and the processor's address bits alone, so that the same machine always has the same
-/// map.
+/// Where everything lies in a PC's physical address space. The map follows from the amounts of RAM and of
+/// persistent memory, the size of the ROM and the processor's address bits alone, so that the same machine
+/// always has the same map.
 ///
 ///     0000_0000  RAM, 640 KiB
 ///     000e_0000  ROM, 128 KiB: tables for the guest, or the end of the firmware
@@ -13,6 +13,7 @@ package import Memory
 ///     fec0_0000  I/O APIC, HPET (fed0_0000), virtio (fed1_0000), local APICs (fee0_0000)
 ///     ff00_0000  ROM, up to 16 MiB, ends at 4 GiB
 ///   1_0000_0000  the rest of the RAM
+///                persistent memory, each from the next multiple of 1 GiB on
 ///                PCI memory, 64-bit: from the next multiple of 64 GiB to 512 GiB; if fewer than 128 GiB
 ///                are left there, to the end of what the processor can address
 package struct PCAddressMap: Sendable, Equatable {
@@ -21,12 +22,30 @@ package struct PCAddressMap: Sendable, Equatable {
   package let romSize: UInt64
   /// The bits of the physical addresses that the processor announces.
   package let addressBits: UInt32
+  /// In the order of the devices.
+  package let persistent: [PersistentMemory]
+
+  /// Memory that shows a file.
+  package struct PersistentMemory: Sendable, Equatable {
+    package let size: UInt64
+    package let isReadOnly: Bool
+
+    package init(size: UInt64, isReadOnly: Bool = false) {
+      self.size = size
+      self.isReadOnly = isReadOnly
+    }
+  }
 
   /// - Parameters:
   ///   - memory: a multiple of the page size, from `minimumMemory` to `maximumMemory`.
   ///   - addressBits: 40 or more.
-  package init(memory: UInt64, romSize: UInt64 = 0, addressBits: UInt32 = 40) {
+  ///   - persistent: all of it below `persistentMemoryLimit`.
+  package init(
+    memory: UInt64, romSize: UInt64 = 0, addressBits: UInt32 = 40,
+    persistent: [PersistentMemory] = []
+  ) {
     self.memory = memory
+    self.persistent = persistent
     self.romSize = romSize
     self.addressBits = addressBits
   }
@@ -64,13 +83,33 @@ package struct PCAddressMap: Sendable, Equatable {
     Self.fourGiB..<Self.fourGiB + (memory - lowMemoryEnd)
   }
 
-  /// PCI memory of 64 bits, above all RAM.
+  /// Persistent memory ends here at the latest: there are 128 GiB or more for PCI above it.
+  package static let persistentMemoryLimit: UInt64 = 512 << 30
+  /// Large pages of the guest's fit in, and whatever unit it counts memory in.
+  private static let persistentMemoryAlignment: UInt64 = 1 << 30
+
+  /// Persistent memory, in order; not in the guest's map of RAM.
+  package var persistentMemory: [Range<UInt64>] {
+    var end = highMemory.upperBound
+    return persistent.map { memory in
+      let start = Self.align(end, Self.persistentMemoryAlignment)
+      end = start + memory.size
+      return start..<end
+    }
+  }
+
+  private static func align(_ address: UInt64, _ alignment: UInt64) -> UInt64 {
+    (address + alignment - 1) / alignment * alignment
+  }
+
+  /// PCI memory of 64 bits, above all other.
   ///
   /// Many hosts have 39 address bits, whatever the guest's processor announces, and an access beyond them
   /// never arrives. So the window ends there, if enough is left below. Devices fill it from its start.
   package var pciHighMemory: Range<UInt64> {
     let granularity: UInt64 = 64 << 30, enough: UInt64 = 128 << 30, common: UInt64 = 1 << 39
-    let start = (highMemory.upperBound + granularity - 1) / granularity * granularity
+    let start = Self.align(
+      persistentMemory.last?.upperBound ?? highMemory.upperBound, granularity)
     return start..<(start + enough <= common ? common : 1 << UInt64(addressBits))
   }
 
@@ -90,6 +129,9 @@ package struct PCAddressMap: Sendable, Equatable {
     ]
     if romSize > 0 { regions.append(region(Self.fourGiB - romSize..<Self.fourGiB, .rom)) }
     if !highMemory.isEmpty { regions.append(region(highMemory)) }
+    for (range, memory) in zip(persistentMemory, persistent) {
+      regions.append(region(range, memory.isReadOnly ? .rom : .ram))
+    }
     return regions
   }
 

@@ -66,6 +66,7 @@ package struct PCShape: Codable, Sendable, Equatable {
       return problem
     }
     let names = deviceNames ?? []
+    if let problem = persistentMemoryProblem { return problem }
     guard deviceNames == nil || names.count == devices?.count && Set(names).count == names.count
     else {
       return ConfigurationError("A saved machine's devices", "Their names are not theirs alone.")
@@ -82,7 +83,29 @@ package struct PCShape: Codable, Sendable, Equatable {
 
   package var map: PCAddressMap {
     PCAddressMap(
-      memory: memory, romSize: romSize, addressBits: processorModel.physicalAddressBits)
+      memory: memory, romSize: romSize, addressBits: processorModel.physicalAddressBits,
+      persistent: persistent)
+  }
+
+  /// Persistent memory, as far as its files are open.
+  private var persistent: [PCAddressMap.PersistentMemory] {
+    (devices ?? []).compactMap { request in
+      guard case .pmem(let pmem) = request, let size = pmem.size else { return nil }
+      return .init(size: size, isReadOnly: pmem.isReadOnly)
+    }
+  }
+
+  private var persistentMemoryProblem: ConfigurationError? {
+    let limit = PCAddressMap.persistentMemoryLimit
+    let isSound = persistent.allSatisfy {
+      $0.size > 0 && $0.size <= limit && $0.size.isMultiple(of: PmemRequest.granularity)
+    }
+    guard isSound, (map.persistentMemory.last?.upperBound ?? 0) <= limit else {
+      return ConfigurationError(
+        "--pmem",
+        "RAM and persistent memory reach beyond \(MemorySize(bytes: limit)): take less of them.")
+    }
+    return nil
   }
 
   package var processorModel: X86.CPUModel {
