@@ -158,7 +158,8 @@ class Case:
             return f"the guest heard of {len(guest.heard(b'failed'))} failures"
         reasons = {match[3].decode().split(": ")[-1] for match in SAID.finditer(bytes(guest.text)) if match[2] == b"failed"}
         count = len(guest.heard(b"durable"))
-        print(f"  {durable} pieces, then {len(guest.heard(b'failed'))} failures {', '.join(sorted(reasons))}, "
+        heard = "".join(f" ({reason})" for reason in sorted(reasons))
+        print(f"  {durable} pieces, then {len(guest.heard(b'failed'))} failures{heard}, "
               f"then {count - durable} pieces" + (", given up" if guest.heard(b"given up") else ""), flush=True)
         if self.recovers != ("all durable" in text):
             return "it should have gone on when there was room" if self.recovers else \
