@@ -2,7 +2,7 @@
 //
 // Preloaded before the C library (LD_PRELOAD), so that it sees the calls that the host would. Each call is noted when it
 // begins and when it has ended. What is written is copied first, and the copy is noted and written: a guest that changes
-// its buffers meanwhile changes neither.
+// its buffers meanwhile changes neither. The host's rings (io_uring) would pass by it: it says that there are none.
 //
 //   ROOST_RECORDER_FILE    the file
 //   ROOST_RECORDER_LOG     where the record goes: struct entry, then `length` bytes if it is a write or an output
@@ -14,10 +14,12 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,7 +49,7 @@ static void *real(void **place, const char *name) {
   return *place;
 }
 static void *write_real, *writev_real, *pwrite_real, *pwritev_real, *pwritev2_real, *fdatasync_real, *fsync_real,
-    *ftruncate_real, *fallocate_real;
+    *ftruncate_real, *fallocate_real, *syscall_real;
 
 __attribute__((constructor)) static void begin(void) {
   const char *path = getenv("ROOST_RECORDER_FILE"), *log = getenv("ROOST_RECORDER_LOG");
@@ -131,6 +133,21 @@ ssize_t writev(int handle, const struct iovec *parts, int count) {
   if (is(&output, handle))
     for (int index = 0; index < count; index++) note(OUTPUT, 0, 0, 0, parts[index].iov_len, parts[index].iov_base);
   return REAL(writev)(handle, parts, count);
+}
+
+// --- Calls without a function of their own ---
+
+long syscall(long number, ...) {
+  if (number == SYS_io_uring_setup && log_handle >= 0) {
+    errno = ENOSYS;
+    return -1;
+  }
+  long word[6];
+  va_list list;
+  va_start(list, number);
+  for (int index = 0; index < 6; index++) word[index] = va_arg(list, long);
+  va_end(list);
+  return REAL(syscall)(number, word[0], word[1], word[2], word[3], word[4], word[5]);
 }
 
 // --- What else becomes of a file ---
