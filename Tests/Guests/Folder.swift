@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// A folder of the host's that is gone with the test.
-final class Folder {
+final class Folder: Sendable {
   let path = "\(FileManager.default.temporaryDirectory.path())/roost-devices-\(UUID())"
 
   init() throws {

@@ -116,6 +116,7 @@ struct GuestMachine {
 extension OpenedDevice {
   fileprivate func moved(to bus: DeviceBus) -> OpenedDevice {
     OpenedDevice(
-      name: name, bus: bus, obstacleToSaving: obstacleToSaving, make: make, close: close)
+      name: name, request: request, bus: bus, mapping: mapping, obstacleToSaving: obstacleToSaving,
+      make: make, close: close)
   }
 }

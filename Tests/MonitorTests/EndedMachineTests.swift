@@ -8,7 +8,7 @@ import Testing
 
 struct EndedMachineTests {
   /// A machine whose parts kept each other would keep the lock of its disk, and the next life be refused.
-  @Test(arguments: DeviceBus.allCases)
+  @Test(arguments: [DeviceBus.pci, .mmio])
   func `a machine that has ended lets go of its disk`(_ bus: DeviceBus) async throws {
     let path = FileManager.default.temporaryDirectory.appending(path: "roost-ended-\(UUID())")
       .path()

@@ -9,6 +9,8 @@ package struct OpenedDevice: Sendable {
   package let name: String
   /// As it was asked for, with what opening it has told.
   package let request: DeviceRequest
+  /// What carries it.
+  package let bus: DeviceBus
   /// A file that the machine is to have as memory.
   package let mapping: FileMapping?
   /// Makes the device on a machine's board; once.
@@ -18,14 +20,16 @@ package struct OpenedDevice: Sendable {
   /// Why a machine that has it cannot be saved; `nil`: it can.
   package let obstacleToSaving: String?
 
+  /// - Parameter bus: `nil`: what the request says.
   package init(
-    name: String, request: DeviceRequest, mapping: FileMapping? = nil,
+    name: String, request: DeviceRequest, bus: DeviceBus? = nil, mapping: FileMapping? = nil,
     obstacleToSaving: String? = nil,
     make: @escaping @Sendable (Backplane) throws -> any VirtioDevice,
     close: @escaping @Sendable () throws -> Void = {}
   ) {
     self.name = name
     self.request = request
+    self.bus = bus ?? request.bus
     self.mapping = mapping
     self.make = make
     self.close = close

@@ -38,10 +38,10 @@ package final class PCDevices: Sendable {
     var slot: UInt8 = 1
     var window = 0
     ports = PCPorts(
-      topology, on: root, from: slot + UInt8(opened.count { $0.request.bus == .pci }))
+      topology, on: root, from: slot + UInt8(opened.count { $0.bus == .pci }))
     for opened in opened {
       let component: any Component
-      switch opened.request.bus {
+      switch opened.bus {
       case .pci:
         let function = try makeFunction(opened)
         root.bus.plug(function.configuration, device: slot)
@@ -118,8 +118,8 @@ extension PCDevices {
   ///
   /// - Parameter isRunning: whether the other parts have started.
   func plug(_ opened: OpenedDevice, isRunning: Bool) throws {
-    guard case .port(let name) = opened.request.bus, let port = ports[name]?.port else {
-      throw NoSuchPort(name: opened.request.bus.rawValue)
+    guard case .port(let name) = opened.bus, let port = ports[name]?.port else {
+      throw NoSuchPort(name: opened.bus.rawValue)
     }
     let function = try makeFunction(opened)
     devices.withLock { $0.append(Device(opened: opened, component: function)) }
@@ -194,7 +194,7 @@ extension PCDevices: SlotObserver {
   package func slotEmptied(_ port: PCIExpressPort) {
     let name = devices.withLock { devices -> String? in
       let index = devices.firstIndex { device in
-        guard !device.isOut, case .port(let bus) = device.opened.request.bus else { return false }
+        guard !device.isOut, case .port(let bus) = device.opened.bus else { return false }
         return ports[bus]?.port === port
       }
       guard let index else { return nil }

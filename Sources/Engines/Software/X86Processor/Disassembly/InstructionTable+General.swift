@@ -304,6 +304,7 @@ extension InstructionTable {
     8:f1 f2 crc32 Gy,Ev
     8:f0 m movbe Gv,Mv
     8:f1 m movbe Mv,Gv
+    8:82 66 m invpcid Gm,Mo
     8:f6 66 adcx Gy,Ey
     8:f6 f3 adox Gy,Ey
     8:f2 vex np andn Gy,By,Ey

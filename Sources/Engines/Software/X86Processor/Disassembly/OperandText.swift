@@ -6,7 +6,7 @@ import ArchitectureX86
 /// addition: type `s` is the stack's operand size, `f` that of a near branch, `o` 16 bytes, `t` 10 bytes; `Wh`, `W4`
 /// and `W8` are a half, a quarter and an eighth of the vector, `W2` is MOVDDUP's; `Xd`, `Xq` and `Yq` are vectors of
 /// addresses (Y with indices in an XMM register); `RvMw` and its kin are one thing as a register and another in memory;
-/// `Rm` is a register as wide as the mode; `Ti` is ST(i); `Ibs` is a sign-extended byte; `I2` is ENTER's second.
+/// `Rm` and `Gm` are registers as wide as the mode; `Ti` is ST(i); `Ibs` is a sign-extended byte; `I2` is ENTER's second.
 struct OperandText {
   private let i: Instruction
   private let address: UInt64
@@ -26,10 +26,10 @@ struct OperandText {
     let type = code.dropFirst()
     switch method {
     case "E": return i.isMemory ? memory(1 << log2(type.first!)) : register(i.rm, log2(type.first!))
-    case "G": return register(i.reg, log2(type.first!))
+    case "G": return register(i.reg, type == "m" ? modeLog2 : log2(type.first!))
     case "B": return register(i.vex?.register ?? 0, log2("y"))
     case "Z": return register(i.opcode & 7 | (i.rex & 1) << 3, log2(type.first!))
-    case "R": return register(i.rm, type == "m" ? (i.mode == .bits64 ? 3 : 2) : log2(type.first!))
+    case "R": return register(i.rm, type == "m" ? modeLog2 : log2(type.first!))
     case "M": return memory(memorySize(type))
     case "X", "Y":
       return memory(type == "d" ? 4 : 8, vectorIndex: method == "X" && isWide ? "ymm" : "xmm")
@@ -95,6 +95,8 @@ struct OperandText {
   }
 
   // MARK: - Sizes
+
+  private var modeLog2: Int { i.mode == .bits64 ? 3 : 2 }
 
   private var widths: [Character: UInt8] { ["b": 1, "w": 2, "d": 4, "q": 8, "o": 16, "t": 10] }
 
