@@ -19,12 +19,19 @@ package enum ImageLock {
   /// Locks `file` the way in which it was opened. Who is in the way is named, where the host lets us see it.
   package static func take(on file: StorageFile) throws(ImageError) {
     do throws(HostError) {
-      if try isFree(file) { return }
+      for attempt in 0..<attempts {
+        if attempt > 0 { Event().wait(until: HostClock.now.advanced(by: pause)) }
+        if try isFree(file) { return }
+      }
     } catch {
       throw ImageError(error)
     }
     throw refusal(file)
   }
+
+  /// A program that its holder starts has the lock too, from `fork` to `exec`: what is gone by then is not refused.
+  private static let attempts = 10
+  private static let pause: UInt64 = 10_000_000  // nanoseconds
 
   private static func isFree(_ file: StorageFile) throws(HostError) -> Bool {
     let all = [Use.read, .write, .resize]
