@@ -131,16 +131,13 @@ private final class TransferLine: Sendable {
     }
     var patience = Self.limit
     while true {
-      let ended = state.withLock { nextEnded(&$0) }
+      // What another thread has put in line meanwhile goes with it: that one's `submit` did nothing.
+      let (left, ended) = state.withLock { state in (submit(&state), nextEnded(&state)) }
+      for transfer in left { answer(transfer, .left) }
       if ended.isEmpty { return }
       for (transfer, outcome) in ended { answer(transfer, outcome) }
-      let left = state.withLock { submit(&$0) }
-      for transfer in left { answer(transfer, .left) }
       patience -= ended.count
-      if patience <= 0 {
-        state.withLock { $0.isAnswering = false }
-        return loop.post { self.takeEnded(on: loop) }
-      }
+      if patience <= 0 { return loop.post { self.takeEnded(on: loop) } }
     }
   }
 

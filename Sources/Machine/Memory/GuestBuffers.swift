@@ -63,16 +63,19 @@ import Glibc
 /// input and output needs.
 @safe package final class HostBuffer: @unchecked Sendable {
   // Sendable although it holds a raw pointer: its owner hands it to one request at a time.
+  /// Its first byte, on a page's border.
+  package let address: UnsafeMutableRawPointer
   package let bytes: UnsafeMutableRawBufferPointer
 
   /// - Parameter count: bytes; more than none.
   package init(count: Int) {
     precondition(count > 0, "a buffer of no bytes")
-    bytes = .allocate(byteCount: count, alignment: Int(GuestMemory.pageSize))
-    memset(bytes.baseAddress!, 0, count)
+    address = .allocate(byteCount: count, alignment: Int(GuestMemory.pageSize))
+    bytes = UnsafeMutableRawBufferPointer(start: address, count: count)
+    memset(address, 0, count)
   }
 
-  deinit { bytes.deallocate() }
+  deinit { address.deallocate() }
 
   package var buffers: GuestBuffers { GuestBuffers(parts: [bytes], written: [], owner: self) }
 }

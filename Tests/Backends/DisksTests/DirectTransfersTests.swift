@@ -6,7 +6,7 @@ import Testing
 import Work
 
 /// Disks past the page cache, whose transfers the host makes alone where it can.
-final class DirectTransfersTests {
+final class DirectTransfersTests: Sendable {
   enum Format: CaseIterable { case raw, qcow2 }
 
   let folder: TemporaryFolder
@@ -35,7 +35,7 @@ final class DirectTransfersTests {
     }
   }
 
-  private func image(_ format: Format) throws -> any DiskImage {
+  fileprivate func image(_ format: Format) throws -> any DiskImage {
     let path = folder.file("disk")
     switch format {
     case .raw:
@@ -66,7 +66,7 @@ final class DirectTransfersTests {
     return answers
   }
 
-  private func request(
+  fileprivate func request(
     _ slot: Int, _ operation: DiskRequest.Operation, at offset: Int, _ count: Int
   ) -> DiskRequest {
     let sector = UInt64(offset / 512)
@@ -152,5 +152,35 @@ final class DirectTransfersTests {
     disk.inFlight.whenReached { rest.signal() }
     rest.wait()
     #expect(hearer.answers.count + answered == buffers.count)
+  }
+}
+
+extension DirectTransfersTests {
+  /// Several threads that hand over while the loop answers: none of what they put in line may be left there.
+  @Test func `threads that submit beside the loop are all answered`() throws {
+    let disk = QueuedDisk(try image(.raw), pool: pool)
+    let hearers = (0..<4).map { _ in Hearer(loop) }
+    let rounds = 400
+    let threads = try hearers.enumerated().map { index, hearer in
+      try Thread(name: "submits") {
+        let buffer = HostBuffer(count: Self.block)
+        var answered = 0
+        for round in 0..<rounds {
+          let place = (round * 4 + index) % (Self.size / Self.block) * Self.block
+          let request = self.request(round, .read(buffer.buffers), at: place, Self.block)
+          if disk.submit(request, hearer) == nil { answered += 1 }
+          disk.commit()
+          let deadline = HostClock.now.advanced(by: 30_000_000_000)
+          while hearer.answers.count < answered {
+            guard HostClock.now < deadline else {
+              Issue.record("a request was left in line")
+              return
+            }
+            Thread.sleep(until: HostClock.now.advanced(by: 50_000))
+          }
+        }
+      }
+    }
+    for thread in threads { thread.join() }
   }
 }

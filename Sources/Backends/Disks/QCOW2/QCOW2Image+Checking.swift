@@ -156,7 +156,7 @@ extension QCOW2Image {
             let used = UInt64(walk.counts[Int(cluster - window.lowerBound)])
             let bit = Int(cluster - start) << geometry.refcountOrder
             Refcounts.store(
-              min(used, geometry.largestRefcount), block.bytes.baseAddress! + bit >> 3,
+              min(used, geometry.largestRefcount), block.address + bit >> 3,
               bit: bit & 7, order: geometry.refcountOrder)
           }
           try file.write([block.bytes], at: offset)

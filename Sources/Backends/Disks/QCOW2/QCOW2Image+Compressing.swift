@@ -19,7 +19,7 @@ extension QCOW2Image {
       let count = min(size, buffers.count - start)
       let part = buffers.slice(start..<start + count)
       input.buffers.clear()
-      part.copy(to: input.bytes.baseAddress!)
+      part.copy(to: input.address)
       let room = UnsafeMutableRawBufferPointer(rebasing: output.bytes[0..<size - 1])
       let position = offset + UInt64(start)
       if let count = Compression.compress(

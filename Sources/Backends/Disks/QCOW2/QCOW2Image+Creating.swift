@@ -170,7 +170,7 @@ struct RefcountLayout {
     let bits = UInt64(geometry.clusterBits)
     let buffer = HostBuffer(count: Int(tableClusters << bits))
     for index in 0..<blocks {
-      buffer.bytes.baseAddress!.storeBig(start + index << bits, at: Int(index) * 8)
+      buffer.address.storeBig(start + index << bits, at: Int(index) * 8)
     }
     try file.write([buffer.bytes], at: table)
     let block = HostBuffer(count: geometry.clusterSize)
@@ -179,7 +179,7 @@ struct RefcountLayout {
       for entry in 0..<geometry.refcountsPerBlock {
         let bit = Int(entry) << geometry.refcountOrder
         Refcounts.store(
-          first + entry < total ? 1 : 0, block.bytes.baseAddress! + bit >> 3, bit: bit & 7,
+          first + entry < total ? 1 : 0, block.address + bit >> 3, bit: bit & 7,
           order: geometry.refcountOrder)
       }
       try file.write([block.bytes], at: start + index << bits)

@@ -68,7 +68,7 @@ extension QCOW2Image {
     try passingOn { () throws(DiskError) in try file.read([buffer.bytes], at: 0) }
     var bytes = Array(buffer.bytes[0..<count])
     if bytes.count >= 24 {
-      let bits = UnsafeRawPointer(buffer.bytes.baseAddress!).big(UInt32.self, at: 20)
+      let bits = UnsafeRawPointer(buffer.address).big(UInt32.self, at: 20)
       if bits < 21 { bytes.removeLast(max(0, bytes.count - 1 << bits)) }
     }
     return try QCOW2Header(bytes)

@@ -129,7 +129,7 @@ extension QCOW2Image {
     guard Compression.decompress(data, into: output.bytes, header.compression) else {
       throw .damaged("The compressed cluster at \(range.offset) cannot be decompressed.")
     }
-    buffers.copy(from: output.bytes.baseAddress! + offset)
+    buffers.copy(from: output.address + offset)
     decompressed.keep(descriptor, output)
   }
 }
@@ -148,7 +148,7 @@ final class DecompressedCluster: Sendable {
   func copy(_ descriptor: UInt64, from offset: Int, into buffers: GuestBuffers) -> Bool {
     let content = kept.withLock { $0?.descriptor == descriptor ? $0?.content : nil }
     guard let content else { return false }
-    buffers.copy(from: content.bytes.baseAddress! + offset)
+    buffers.copy(from: content.address + offset)
     return true
   }
 }

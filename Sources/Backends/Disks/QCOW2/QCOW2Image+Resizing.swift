@@ -94,7 +94,7 @@ extension QCOW2Image: ResizableImage {
     try file.read([UnsafeMutableRawBufferPointer(rebasing: table.bytes[0..<there])], at: l1Offset)
     // What stands behind the old table in its last piece is not part of it.
     for index in Int(l1Size)..<max(Int(l1Size), there / 8) {
-      table.bytes.baseAddress!.storeBig(UInt64(0), at: index * 8)
+      table.address.storeBig(UInt64(0), at: index * 8)
     }
     cache.forget(home << bits..<(home + clusters) << bits)
     do throws(DiskError) {

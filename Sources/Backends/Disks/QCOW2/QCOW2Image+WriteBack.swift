@@ -135,7 +135,7 @@ extension QCOW2Image {
   /// Writes the fields of the header that may change. They share a sector, so that all change or none.
   func writeHeader() throws(DiskError) {
     let buffer = HostBuffer(count: geometry.pieceSize)
-    let bytes = buffer.bytes.baseAddress!
+    let bytes = buffer.address
     try file.read([buffer.bytes], at: 0)
     bytes.storeBig(header.size, at: 24)
     bytes.storeBig(header.l1Size, at: 36)
@@ -186,14 +186,14 @@ extension QCOW2Image {
       at: header.refcountTableOffset)
     let block = HostBuffer(count: geometry.clusterSize)
     for index in 0..<blocks {
-      table.bytes.baseAddress!.storeBig(
+      table.address.storeBig(
         firstBlock + index << bits, at: Int(oldEntries + index) * 8)
       let start = index << UInt64(geometry.refcountsPerBlockBits)
       for entry in 0..<geometry.refcountsPerBlock {
         let isUsed = start + entry < tableClusters + blocks
         let bit = Int(entry) << geometry.refcountOrder
         Refcounts.store(
-          isUsed ? 1 : 0, block.bytes.baseAddress! + bit >> 3, bit: bit & 7,
+          isUsed ? 1 : 0, block.address + bit >> 3, bit: bit & 7,
           order: geometry.refcountOrder)
       }
       try file.write([block.bytes], at: firstBlock + index << bits)

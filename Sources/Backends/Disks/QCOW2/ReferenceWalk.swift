@@ -280,7 +280,7 @@ struct ReferenceWalk {
     var position = start
     while numbers.count < Int(count) {
       try passingOn { () throws(DiskError) in try image.file.read([buffer.bytes], at: position) }
-      let base = buffer.bytes.baseAddress!
+      let base = buffer.address
       var place = position == start ? Int(offset - start) : 0
       while place < buffer.bytes.count && numbers.count < Int(count) {
         numbers.append(base.big(UInt64.self, at: place))

@@ -41,7 +41,7 @@ package final class DifferingWrites: DiskImage {
 
   private func isSame(_ old: HostBuffer, _ new: HostBuffer, _ start: Int, _ count: Int) -> Bool {
     memcmp(
-      old.bytes.baseAddress! + start, new.bytes.baseAddress! + start,
+      old.address + start, new.address + start,
       min(Self.block, count - start)) == 0
   }
 

@@ -30,12 +30,13 @@ package struct FrameStream {
     return frames
   }
 
+}
+
+extension [UInt8] {
   /// Appends a frame to a stream.
-  static func append(_ frame: [UInt8], to stream: inout [UInt8]) {
+  mutating func append(inStream frame: [UInt8]) {
     let length = UInt32(truncatingIfNeeded: frame.count)
-    for shift: UInt32 in [24, 16, 8, 0] {
-      stream.append(UInt8(truncatingIfNeeded: length &>> shift))
-    }
-    stream += frame
+    for shift: UInt32 in [24, 16, 8, 0] { append(UInt8(truncatingIfNeeded: length &>> shift)) }
+    self += frame
   }
 }

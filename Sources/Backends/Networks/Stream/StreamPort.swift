@@ -119,7 +119,7 @@ extension StreamPort {
           state.statistics.dropped += 1
           continue
         }
-        for part in finished { FrameStream.append(part.bytes, to: &state.peer!.outgoing) }
+        for part in finished { state.peer?.outgoing.append(inStream: part.bytes) }
         state.statistics.sent += UInt64(finished.count)
       }
       let isLost = !Self.flush(&state)

@@ -5,21 +5,26 @@ import CProcessor
 // to the target's op once that is known: the page is mapped, or this code would not run. Any other goes
 // through the jump cache. Every jump taken looks at `attention`, so that no loop escapes it.
 
+/// The op at a linear address, made the one that runs; `nil` if the run loop has to see to it.
+@inline(__always)
+private func cachedTarget(_ cpu: CPU, _ rip: UInt64) -> Op? {
+  let slot = Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
+  let entry = cpu.pointee.jumps + slot
+  guard
+    _fastPath(
+      entry.pointee.rip == rip
+        && (entry.pointee.key == cpu.pointee.code_key
+          || entry.pointee.key == cpu.pointee.code_key_global)
+        && x86_attention(cpu) == 0)
+  else { return nil }
+  cpu.pointee.page_base = rip & ~pageMask
+  return entry.pointee.op.unsafelyUnwrapped
+}
+
 /// Continues at a linear address: from the jump cache, or by way of the run loop.
 @inline(__always)
 func goTo(_ cpu: CPU, _ rip: UInt64) {
-  let slot = Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
-  let entry = cpu.pointee.jumps + slot
-  if _fastPath(
-    entry.pointee.rip == rip
-      && (entry.pointee.key == cpu.pointee.code_key
-        || entry.pointee.key == cpu.pointee.code_key_global)
-      && x86_attention(cpu) == 0)
-  {
-    cpu.pointee.page_base = rip & ~pageMask
-    let target = entry.pointee.op.unsafelyUnwrapped
-    return target.pointee.run(cpu, target)
-  }
+  if let target = cachedTarget(cpu, rip) { return target.pointee.run(cpu, target) }
   cpu.pointee.rip = rip
 }
 
@@ -27,19 +32,8 @@ func goTo(_ cpu: CPU, _ rip: UInt64) {
 /// found.
 @inline(__always)
 func goTo(_ cpu: CPU, _ rip: UInt64, from op: Op, stack: UInt64) {
-  let slot = Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
-  let entry = cpu.pointee.jumps + slot
-  if _fastPath(
-    entry.pointee.rip == rip
-      && (entry.pointee.key == cpu.pointee.code_key
-        || entry.pointee.key == cpu.pointee.code_key_global)
-      && x86_attention(cpu) == 0)
-  {
-    cpu.pointee.page_base = rip & ~pageMask
-    let target = entry.pointee.op.unsafelyUnwrapped
-    return target.pointee.run(cpu, target)
-  }
-  return leaveTo(cpu, rip, from: op, stack: stack)
+  if let target = cachedTarget(cpu, rip) { return target.pointee.run(cpu, target) }
+  leaveTo(cpu, rip, from: op, stack: stack)
 }
 
 @inline(never)
