@@ -156,7 +156,7 @@ final class DirectTransfersTests: Sendable {
 }
 
 extension DirectTransfersTests {
-  /// Several threads that hand over while the loop answers: none of what they put in line may be left there.
+  /// Several threads that put in line and hand over while the loop answers: each hears of its own, in time.
   @Test func `threads that submit beside the loop are all answered`() throws {
     let disk = QueuedDisk(try image(.raw), pool: pool)
     let hearers = (0..<4).map { _ in Hearer(loop) }
