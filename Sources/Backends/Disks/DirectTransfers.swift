@@ -20,20 +20,11 @@ final class DirectTransfers: Sendable {
   /// Rung by the host; the line must not know it.
   private let bell: any Doorbell
 
-  enum Outcome: Sendable {
-    /// It moved all its bytes.
-    case done
-    /// It did not; whoever may wait does it again, and finds out why.
-    case failed
-    /// It was not begun, and is a thread's: of all ways the quickest where nothing else is under way, since storage
-    /// wakes whoever waits for it sooner than it fills a ring.
-    case left
-  }
-
-  /// - Parameter answer: hears once of each transfer.
+  /// - Parameter answer: hears once of each transfer, and whether it moved all its bytes. If not, whoever may wait does it
+  ///   again, and finds out why.
   /// - Throws: where the host has no rings.
   init(
-    on loop: any Loop, _ answer: @escaping @Sendable (Transfer, Outcome) -> Void
+    on loop: any Loop, _ answer: @escaping @Sendable (Transfer, _ isDone: Bool) -> Void
   ) throws(HostError) {
     let line = TransferLine(answer)
     self.loop = loop
@@ -53,8 +44,7 @@ final class DirectTransfers: Sendable {
 
 private final class TransferLine: Sendable {
   typealias Transfer = DirectTransfers.Transfer
-  typealias Outcome = DirectTransfers.Outcome
-  private let answer: @Sendable (Transfer, Outcome) -> Void
+  private let answer: @Sendable (Transfer, _ isDone: Bool) -> Void
   private let state = Mutex(State())
 
   private struct State {
@@ -77,7 +67,7 @@ private final class TransferLine: Sendable {
   /// Transfers under way at most; the host keeps word of twice as many.
   static let limit = 256
 
-  init(_ answer: @escaping @Sendable (Transfer, Outcome) -> Void) { self.answer = answer }
+  init(_ answer: @escaping @Sendable (Transfer, _ isDone: Bool) -> Void) { self.answer = answer }
 
   func open(_ ring: TransferRing) { state.withLock { $0.ring = ring } }
 
@@ -109,16 +99,14 @@ private final class TransferLine: Sendable {
 
   func submit() {
     let left = state.withLock { $0.isAnswering ? [] : submit(&$0) }
-    for transfer in left { answer(transfer, .left) }
+    for transfer in left { answer(transfer, false) }
   }
 
-  /// Answers those that the host did not get.
+  /// Answers those that the host would not take.
   private func submit(_ state: inout State) -> [Transfer] {
     guard let ring = state.ring, !state.inLine.isEmpty else { return [] }
     defer { state.inLine.removeAll(keepingCapacity: true) }
-    let isAlone = state.inLine.count == 1 && state.free.count == state.transfers.count - 1
-    let left = isAlone ? ring.withdraw() : ring.submit()
-    return state.inLine.suffix(left).compactMap { state.remove($0) }
+    return state.inLine.suffix(ring.submit()).compactMap { state.remove($0) }
   }
 
   /// Answers what has ended, and hands over what that leads to; on the loop. Much of it may have ended by then, so it
@@ -133,16 +121,16 @@ private final class TransferLine: Sendable {
     while true {
       // What another thread has put in line meanwhile goes with it: that one's `submit` did nothing.
       let (left, ended) = state.withLock { state in (submit(&state), nextEnded(&state)) }
-      for transfer in left { answer(transfer, .left) }
+      for transfer in left { answer(transfer, false) }
       if ended.isEmpty { return }
-      for (transfer, outcome) in ended { answer(transfer, outcome) }
+      for (transfer, isDone) in ended { answer(transfer, isDone) }
       patience -= ended.count
       if patience <= 0 { return loop.post { self.takeEnded(on: loop) } }
     }
   }
 
   /// None: from now on the host rings when there are some.
-  private func nextEnded(_ state: inout State) -> [(Transfer, Outcome)] {
+  private func nextEnded(_ state: inout State) -> [(Transfer, Bool)] {
     guard let ring = state.ring else { return [] }
     var ended = takeAll(ring, &state)
     guard ended.isEmpty else { return ended }
@@ -152,11 +140,11 @@ private final class TransferLine: Sendable {
     return ended
   }
 
-  private func takeAll(_ ring: TransferRing, _ state: inout State) -> [(Transfer, Outcome)] {
-    var ended: [(Transfer, Outcome)] = []
+  private func takeAll(_ ring: TransferRing, _ state: inout State) -> [(Transfer, Bool)] {
+    var ended: [(Transfer, Bool)] = []
     while let (tag, count) = ring.take() {
       if let transfer = state.remove(Int(truncatingIfNeeded: tag)) {
-        ended.append((transfer, count == transfer.count ? .done : .failed))
+        ended.append((transfer, count == transfer.count))
       }
     }
     return ended

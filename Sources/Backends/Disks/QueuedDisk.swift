@@ -42,8 +42,6 @@ package final class QueuedDisk: Disk {
   private struct Pending {
     let request: DiskRequest
     let completion: any DiskCompletion
-    /// Where it may be made as it is.
-    let place: HostPlace?
     let mailbox: CompletionMailbox
   }
 
@@ -169,7 +167,7 @@ extension QueuedDisk {
   private func directTransfers(on loop: any Loop) -> DirectTransfers? {
     state.withLock { state in
       if case .untried = state.direct {
-        let made = try? DirectTransfers(on: loop) { [weak self] in self?.end($0, $1) }
+        let made = try? DirectTransfers(on: loop) { [weak self] in self?.end($0, isDone: $1) }
         state.direct = made.map { .ready($0) } ?? .impossible
       }
       guard case .ready(let transfers) = state.direct, transfers.loop === loop else { return nil }
@@ -177,51 +175,27 @@ extension QueuedDisk {
     }
   }
 
-  private func end(_ transfer: DirectTransfers.Transfer, _ outcome: DirectTransfers.Outcome) {
-    let request = transfer.request
-    switch outcome {
-    case .done:
-      transfer.place.leave()
-      if case .read(let buffers) = request.operation { buffers.noteWritten() }
-      transfer.completion.completed(request.tag, .success(()))
-    case .failed:
-      transfer.place.leave()
-      enqueue(request, transfer.completion)
-    case .left: enqueue(request, transfer.completion, at: transfer.place)
+  private func end(_ transfer: DirectTransfers.Transfer, isDone: Bool) {
+    transfer.place.leave()
+    if isDone {
+      if case .read(let buffers) = transfer.request.operation { buffers.noteWritten() }
+      transfer.completion.completed(transfer.request.tag, .success(()))
+    } else {
+      enqueue(transfer.request, transfer.completion)
     }
     inFlight.leave()
-  }
-
-  /// Makes a transfer at its place; `false`: it moved less than all its bytes.
-  private func move(_ request: DiskRequest, at place: HostPlace) -> Bool {
-    defer { place.leave() }
-    do throws(HostError) {
-      switch request.operation {
-      case .read(let buffers):
-        return try place.file.read(into: buffers.parts, at: place.offset) == buffers.count
-      case .write(let buffers, durable: false):
-        try place.file.write(buffers.parts, at: place.offset)
-        return true
-      case .write, .flush, .discard, .writeZeroes: return false
-      }
-    } catch {
-      return false
-    }
   }
 }
 
 // MARK: - What takes time
 
 extension QueuedDisk: Worker {
-  private func enqueue(
-    _ request: DiskRequest, _ completion: any DiskCompletion, at place: HostPlace? = nil
-  ) {
+  private func enqueue(_ request: DiskRequest, _ completion: any DiskCompletion) {
     inFlight.enter()
     let loop = completion.loop
     let item = state.withLock { state -> Int? in
       let mailbox = mailbox(for: loop, &state)
-      let pending = Pending(
-        request: request, completion: completion, place: place, mailbox: mailbox)
+      let pending = Pending(request: request, completion: completion, mailbox: mailbox)
       let item: Int
       if let free = state.free.popLast() {
         item = free
@@ -253,16 +227,12 @@ extension QueuedDisk: Worker {
       state.free.append(item)
       return state.requests[item].take()!
     }
-    let answer = perform(pending.request, at: pending.place)
+    let answer = perform(pending.request)
     if case .flush = pending.request.operation { startNextFlush() }
     pending.mailbox.put(pending.completion, pending.request.tag, answer)
   }
 
-  private func perform(_ request: DiskRequest, at place: HostPlace?) -> DiskAnswer {
-    if let place, move(request, at: place) {
-      if case .read(let buffers) = request.operation { buffers.noteWritten() }
-      return .success(())
-    }
+  private func perform(_ request: DiskRequest) -> DiskAnswer {
     do throws(DiskError) {
       let range = try check(request)
       switch request.operation {

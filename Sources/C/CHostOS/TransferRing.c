@@ -122,12 +122,6 @@ unsigned roost_ring_submit(roost_ring *ring) {
   return left;
 }
 
-unsigned roost_ring_withdraw(roost_ring *ring) {
-  unsigned left = ring->in_line;
-  ring->in_line = 0;
-  return left;
-}
-
 void roost_ring_set_ringing(roost_ring *ring, int rings) {
   // A full barrier: who looks for ended transfers next misses none of which nobody will be told.
   __atomic_store_n(ring->completion_flags, rings ? 0 : IORING_CQ_EVENTFD_DISABLED, __ATOMIC_SEQ_CST);

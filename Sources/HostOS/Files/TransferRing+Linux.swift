@@ -34,9 +34,6 @@ package final class TransferRing: @unchecked Sendable {
   /// Hands over what is in line; answers how many of the last ones the host would not take.
   package func submit() -> Int { Int(roost_ring_submit(ring)) }
 
-  /// Takes back what is in line, and answers how many that were.
-  package func withdraw() -> Int { Int(roost_ring_withdraw(ring)) }
-
   /// Whether the handle is rung when transfers end; at first it is.
   package func setRinging(_ rings: Bool) { roost_ring_set_ringing(ring, rings ? 1 : 0) }
 

@@ -20,9 +20,6 @@ int roost_ring_add(
 /// Hands over what is in line; answers how many of the last ones the kernel would not take. They are in line no more.
 unsigned roost_ring_submit(roost_ring *ring);
 
-/// Takes back what is in line; answers how many transfers that were.
-unsigned roost_ring_withdraw(roost_ring *ring);
-
 /// Whether the ring adds to its event's counter when transfers end; at first it does.
 void roost_ring_set_ringing(roost_ring *ring, int rings);
 
