@@ -148,6 +148,7 @@ final class FileTransfers: Sendable {
     if range.isEmpty { return }
     let whole = range.rounded(outwardTo: UInt64(file.offsetAlignment))
     let memory = HostBuffer(count: Int(min(whole.length, Self.bufferSize)))
+    defer { withExtendedLifetime(memory) {} }
     var start = whole.lowerBound
     while start < whole.upperBound {
       let blocks = start..<min(start + Self.bufferSize, whole.upperBound)

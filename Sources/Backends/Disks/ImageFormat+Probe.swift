@@ -8,6 +8,7 @@ extension ImageFormat {
       let size = try file.size()
       // Whole pages, as direct transfers want them.
       let page = HostBuffer(count: 4096)
+      defer { withExtendedLifetime(page) {} }
       let count = try file.read(into: [page.bytes], at: 0)
       let head = Array(page.bytes[..<min(count, headLength)])
       guard file.kind == .regular, !file.isDirect, size >= UInt64(tailLength) else {

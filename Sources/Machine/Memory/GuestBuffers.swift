@@ -63,6 +63,8 @@ import Glibc
 /// input and output needs.
 @safe package final class HostBuffer: @unchecked Sendable {
   // Sendable although it holds a raw pointer: its owner hands it to one request at a time.
+  // Neither pointer keeps the memory: whoever hands one on keeps the buffer until it has come back
+  // (`withExtendedLifetime`), or hands on `buffers`, which does.
   /// Its first byte, on a page's border.
   package let address: UnsafeMutableRawPointer
   package let bytes: UnsafeMutableRawBufferPointer

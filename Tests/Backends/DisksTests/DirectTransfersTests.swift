@@ -135,7 +135,7 @@ final class DirectTransfersTests: Sendable {
       try #require(answer).get()
     }
     for answer in answers(disk, requests { .read($0) }) { try #require(answer).get() }
-    #expect(buffers[7].bytes.allSatisfy { $0 == 5 })
+    withExtendedLifetime(buffers) { #expect(buffers[7].bytes.allSatisfy { $0 == 5 }) }
   }
 
   @Test func `at rest no transfer is under way`() throws {

@@ -1,4 +1,5 @@
 package import HostOS
+package import Memory
 
 /// The file that an image format lies in: bytes that are read and written at given places, and that can grow.
 ///
@@ -26,6 +27,17 @@ package protocol ImageFile: AnyObject, Sendable {
 }
 
 extension ImageFile {
+  /// Fills a buffer, and keeps it meanwhile: its `bytes` alone would not.
+  package func read(_ buffer: HostBuffer, at offset: UInt64) throws(DiskError) {
+    defer { withExtendedLifetime(buffer) {} }
+    try read([buffer.bytes], at: offset)
+  }
+
+  package func write(_ buffer: HostBuffer, at offset: UInt64) throws(DiskError) {
+    defer { withExtendedLifetime(buffer) {} }
+    try write([buffer.bytes], at: offset)
+  }
+
   package var directFile: StorageFile? { nil }
 
   package func writeAtOnce(_ parts: [UnsafeMutableRawBufferPointer], at offset: UInt64) -> Bool {

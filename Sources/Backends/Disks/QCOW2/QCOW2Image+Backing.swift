@@ -90,7 +90,7 @@ extension QCOW2Image {
     let first = HostBuffer(count: geometry.clusterSize)
     first.bytes.copyBytes(from: bytes)
     try passingOn { () throws(DiskError) in
-      try file.write([first.bytes], at: 0)
+      try file.write(first, at: 0)
       try file.flush()
     }
     header = changed

@@ -123,7 +123,7 @@ extension QCOW2Image {
       let buffer = HostBuffer(count: geometry.pieceSize)
       for copy in changes.refcounts {
         buffer.bytes.copyBytes(from: copy.bytes)
-        try file.write([buffer.bytes], at: copy.offset)
+        try file.write(buffer, at: copy.offset)
       }
       try file.flush()
     }
@@ -151,7 +151,7 @@ extension QCOW2Image {
       {
         let offset = (blocks + start >> UInt64(geometry.refcountsPerBlockBits)) << bits
         try passingOn { () throws(DiskError) in
-          try file.read([block.bytes], at: offset)
+          try file.read(block, at: offset)
           for cluster in start..<min(window.upperBound, start + geometry.refcountsPerBlock) {
             let used = UInt64(walk.counts[Int(cluster - window.lowerBound)])
             let bit = Int(cluster - start) << geometry.refcountOrder
@@ -159,7 +159,7 @@ extension QCOW2Image {
               min(used, geometry.largestRefcount), block.address + bit >> 3,
               bit: bit & 7, order: geometry.refcountOrder)
           }
-          try file.write([block.bytes], at: offset)
+          try file.write(block, at: offset)
         }
       }
     }
@@ -189,14 +189,14 @@ extension QCOW2Image {
         }
         let wanted = offset | (try refcount(of: offset >> bits) == 1 ? 1 << 63 : 0)
         if word != wanted { try cache.store(wanted, at: place, .mapping) }
-        try file.read([buffer.bytes], at: offset)
-        if try fixEntries(buffer.bytes) { try file.write([buffer.bytes], at: offset) }
+        try file.read(buffer, at: offset)
+        if try fixEntries(buffer.bytes) { try file.write(buffer, at: offset) }
       }
       let changes = cache.takeChanges()
       let piece = HostBuffer(count: geometry.pieceSize)
       for copy in changes.refcounts + changes.mapping {
         piece.bytes.copyBytes(from: copy.bytes)
-        try file.write([piece.bytes], at: copy.offset)
+        try file.write(piece, at: copy.offset)
       }
       cache.finish(changes, written: true)
       try file.flush()

@@ -15,6 +15,7 @@ extension QCOW2Image {
     else { throw .outOfRange }
     let input = HostBuffer(count: size)
     let output = HostBuffer(count: size)
+    defer { withExtendedLifetime((input, output)) {} }
     for start in stride(from: 0, to: buffers.count, by: size) {
       let count = min(size, buffers.count - start)
       let part = buffers.slice(start..<start + count)

@@ -50,7 +50,7 @@ extension QCOW2Image {
       try file.flush()
       let first = HostBuffer(count: 1 << Int(bits))
       first.bytes.copyBytes(from: bytes)
-      try file.write([first.bytes], at: 0)
+      try file.write(first, at: 0)
       try file.flush()
     }
     let image = try open(file, readOnly: false, depth: depth, backing: resolver)
@@ -172,7 +172,7 @@ struct RefcountLayout {
     for index in 0..<blocks {
       buffer.address.storeBig(start + index << bits, at: Int(index) * 8)
     }
-    try file.write([buffer.bytes], at: table)
+    try file.write(buffer, at: table)
     let block = HostBuffer(count: geometry.clusterSize)
     for index in 0..<blocks {
       let first = index << UInt64(geometry.refcountsPerBlockBits)
@@ -182,7 +182,7 @@ struct RefcountLayout {
           first + entry < total ? 1 : 0, block.address + bit >> 3, bit: bit & 7,
           order: geometry.refcountOrder)
       }
-      try file.write([block.bytes], at: start + index << bits)
+      try file.write(block, at: start + index << bits)
     }
   }
 }

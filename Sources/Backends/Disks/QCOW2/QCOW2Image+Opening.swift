@@ -65,7 +65,7 @@ extension QCOW2Image {
     let count = Int(min(length, 2 << 20))
     guard count > 0 else { throw .refused("This is not a qcow2 image: the file is empty.") }
     let buffer = HostBuffer(count: (count + 4095) / 4096 * 4096)
-    try passingOn { () throws(DiskError) in try file.read([buffer.bytes], at: 0) }
+    try passingOn { () throws(DiskError) in try file.read(buffer, at: 0) }
     var bytes = Array(buffer.bytes[0..<count])
     if bytes.count >= 24 {
       let bits = UnsafeRawPointer(buffer.address).big(UInt32.self, at: 20)

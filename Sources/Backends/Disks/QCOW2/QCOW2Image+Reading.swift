@@ -123,8 +123,9 @@ extension QCOW2Image {
     let lead = Int(range.offset - start)
     let input = HostBuffer(
       count: (lead + range.count + file.alignment - 1) / file.alignment * file.alignment)
-    try file.read([input.bytes], at: start)
+    try file.read(input, at: start)
     let output = HostBuffer(count: geometry.clusterSize)
+    defer { withExtendedLifetime((input, output)) {} }
     let data = UnsafeRawBufferPointer(rebasing: input.bytes[lead..<lead + range.count])
     guard Compression.decompress(data, into: output.bytes, header.compression) else {
       throw .damaged("The compressed cluster at \(range.offset) cannot be decompressed.")
@@ -148,6 +149,7 @@ final class DecompressedCluster: Sendable {
   func copy(_ descriptor: UInt64, from offset: Int, into buffers: GuestBuffers) -> Bool {
     let content = kept.withLock { $0?.descriptor == descriptor ? $0?.content : nil }
     guard let content else { return false }
+    defer { withExtendedLifetime(content) {} }
     buffers.copy(from: content.address + offset)
     return true
   }

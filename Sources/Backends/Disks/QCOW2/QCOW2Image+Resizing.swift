@@ -98,7 +98,7 @@ extension QCOW2Image: ResizableImage {
     }
     cache.forget(home << bits..<(home + clusters) << bits)
     do throws(DiskError) {
-      try file.write([table.bytes], at: home << bits)
+      try file.write(table, at: home << bits)
       try file.flush()
       let old = header
       header.l1Offset = home << bits

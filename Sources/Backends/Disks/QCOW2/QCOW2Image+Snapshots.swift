@@ -59,7 +59,7 @@ extension QCOW2Image {
     let count = Int((guess + 4095) / 4096 * 4096)
     let buffer = HostBuffer(count: count)
     try passingOn { () throws(DiskError) in
-      try file.read([buffer.bytes], at: header.snapshotsOffset)
+      try file.read(buffer, at: header.snapshotsOffset)
     }
     return Array(buffer.bytes[0..<Int(guess)])
   }

@@ -118,7 +118,7 @@ extension QCOW2Image {
     let buffer = HostBuffer(count: cache.pieceSize)
     for copy in copies {
       buffer.bytes.copyBytes(from: copy.bytes)
-      try file.write([buffer.bytes], at: copy.offset)
+      try file.write(buffer, at: copy.offset)
     }
   }
 
@@ -136,7 +136,7 @@ extension QCOW2Image {
   func writeHeader() throws(DiskError) {
     let buffer = HostBuffer(count: geometry.pieceSize)
     let bytes = buffer.address
-    try file.read([buffer.bytes], at: 0)
+    try file.read(buffer, at: 0)
     bytes.storeBig(header.size, at: 24)
     bytes.storeBig(header.l1Size, at: 36)
     bytes.storeBig(header.l1Offset, at: 40)
@@ -146,7 +146,7 @@ extension QCOW2Image {
       bytes.storeBig(header.incompatible.rawValue, at: 72)
       bytes.storeBig(header.autoclear, at: 88)
     }
-    try file.write([buffer.bytes], at: 0)
+    try file.write(buffer, at: 0)
   }
 
   // MARK: - A larger refcount table
@@ -196,10 +196,10 @@ extension QCOW2Image {
           isUsed ? 1 : 0, block.address + bit >> 3, bit: bit & 7,
           order: geometry.refcountOrder)
       }
-      try file.write([block.bytes], at: firstBlock + index << bits)
+      try file.write(block, at: firstBlock + index << bits)
       metadata.insert(home + tableClusters + index)
     }
-    try file.write([table.bytes], at: home << bits)
+    try file.write(table, at: home << bits)
     cache.forget(home << bits..<(home + tableClusters + blocks) << bits)
     virginStart = max(virginStart, home + tableClusters + blocks)
     do throws(DiskError) {

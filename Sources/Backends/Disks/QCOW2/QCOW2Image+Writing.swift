@@ -322,7 +322,7 @@ extension QCOW2Image {
 
   private func copyTable(from old: UInt64, to new: UInt64) throws(DiskError) {
     let buffer = HostBuffer(count: geometry.clusterSize)
-    try file.read([buffer.bytes], at: old)
-    try file.write([buffer.bytes], at: new)
+    try file.read(buffer, at: old)
+    try file.write(buffer, at: new)
   }
 }

@@ -129,7 +129,7 @@ struct ReferenceWalk {
       guard note(offset, UInt64(geometry.clusterSize), times, "An L2 table") else { continue }
       if isActive { checkExclusive(isExclusive, offset, "L2 table") }
       do throws(DiskError) {
-        try image.file.read([buffer.bytes], at: offset)
+        try image.file.read(buffer, at: offset)
       } catch {
         if isFirst { report.failed("The L2 table at \(offset) cannot be read.") }
         continue
@@ -279,7 +279,7 @@ struct ReferenceWalk {
     let buffer = HostBuffer(count: 64 << 10)
     var position = start
     while numbers.count < Int(count) {
-      try passingOn { () throws(DiskError) in try image.file.read([buffer.bytes], at: position) }
+      try passingOn { () throws(DiskError) in try image.file.read(buffer, at: position) }
       let base = buffer.address
       var place = position == start ? Int(offset - start) : 0
       while place < buffer.bytes.count && numbers.count < Int(count) {
