@@ -2,6 +2,11 @@
 # the guest goes on, and hears of it when it wants something to be durable.
 . /etc/roost/expect.sh
 drivers pmem
+# Linux makes the disks of several regions side by side, after the driver is loaded.
+for _ in $(seq 100); do
+    [ -b /dev/pmem0 ] && [ -b /dev/pmem1 ] && break
+    usleep 100000
+done
 
 sum() { sha256sum | cut -d ' ' -f 1; }
 echo "ROOST-TEST: pmem has $(cat /sys/block/pmem0/size) sectors, dax $(cat /sys/block/pmem0/queue/dax)"
