@@ -1,14 +1,17 @@
 """Measures how quickly images answer, with `roost image bench` and `qemu-img bench` in turn.
 
 Raw, qcow2 and a chain of three qcow2 images; the page cache and direct; reading and writing; one request at a time and
-thirty-two. Of a number of rounds the medians are compared; for direct transfers QEMU has the better of its threads and
-the kernel's asynchronous calls. Writes to the chain give storage to clusters, the other writes change what is there.
+thirty-two. Of a number of rounds the medians are compared; for direct transfers QEMU has the best of its threads, the
+kernel's asynchronous calls and io_uring. Who goes first changes from round to round. Writes to the chain give storage to
+clusters, the other writes change what is there. Beside it stands the processor's time that a request takes, the programs'
+start included.
 """
 
 import argparse
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -52,6 +55,11 @@ def over(image, backing, every):
         "-S", 65536 * every, image)
 
 
+def spent():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def roost(image, direct, write, depth, count):
     extra = ["--write"] if write else []
     text = run(options.roost, "image", "bench", image, "--count", count, "--depth", depth, "--size", f"{STEP}B",
@@ -68,25 +76,33 @@ def qemu(image, direct, write, depth, count, aio):
 def measure(name, image, direct, write, depth):
     count = options.count if depth > 1 else options.count // 4
     # The flush at a run's end, which nobody counts, leaves the next one as much to write as this one found.
-    figures = {"roost": [], "threads": [], "native": []}
-    for _ in range(options.rounds):
-        for program in ["roost", "threads"] + ["native"] * direct:
+    programs = ["roost", "threads"] + ["native", "io_uring"] * direct
+    rates = {program: [] for program in programs}
+    times = {program: [] for program in programs}
+    for turn in range(options.rounds):
+        for place in range(len(programs)):
+            program = programs[(turn + place) % len(programs)]
             if write and image == "top.qcow2":
                 over("top.qcow2", "middle.qcow2", 5)
+            before = spent()
             if program == "roost":
-                figures[program].append(roost(image, direct, write, depth, count))
+                rate = roost(image, direct, write, depth, count)
             else:
-                figures[program].append(qemu(image, direct, write, depth, count, program))
-    ours = statistics.median(figures["roost"])
-    theirs = max(statistics.median(figures[aio]) for aio in ("threads", "native") if figures[aio])
-    print(f"{name:32} {ours:12,.0f} {theirs:12,.0f} {ours / theirs:8.2f}", flush=True)
+                rate = qemu(image, direct, write, depth, count, program)
+            rates[program].append(rate)
+            times[program].append((spent() - before) / count * 1e6)
+    best = max(programs[1:], key=lambda program: statistics.median(rates[program]))
+    ours, theirs = statistics.median(rates["roost"]), statistics.median(rates[best])
+    print(f"{name:32} {ours:10,.0f} {theirs:10,.0f} {ours / theirs:7.2f}   {best:8} "
+          f"{statistics.median(times['roost']):7.1f} {statistics.median(times[best]):7.1f}", flush=True)
     return ours / theirs
 
 
 with tempfile.TemporaryDirectory(dir=options.folder) as folder:
     os.chdir(folder)
     make_images()
-    print(f"{'requests of 4 KiB a second':32} {'roost':>12} {'qemu-img':>12} {'ratio':>8}")
+    print(f"{'requests of 4 KiB a second':32} {'roost':>10} {'qemu-img':>10} {'ratio':>7}   {'by':8} "
+          f"{'us each':>7} {'QEMU':>7}")
     ratios = []
     for kind, image in [("raw", "disk.img"), ("qcow2", "disk.qcow2"), ("chain of 3", "top.qcow2")]:
         for direct in (False, True):

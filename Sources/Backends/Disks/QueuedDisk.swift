@@ -6,7 +6,8 @@ package import Work
 /// A disk made of an image: requests that need no waiting are answered at once, all others on a pool of threads.
 ///
 /// Many requests are in flight at once, in no order. A flush covers what was answered before it was submitted, and
-/// waits for nothing else. One flush at a time: those that come meanwhile wait without a thread.
+/// waits for nothing else. One flush at a time: those that come meanwhile wait without a thread. So do writes to
+/// clusters that a thread is writing to: it may be giving them storage, and then the rest needs no thread.
 package final class QueuedDisk: Disk {
   // Wiring: fixed for the life of the disk.
   package let image: any DiskImage
@@ -43,6 +44,14 @@ package final class QueuedDisk: Disk {
     let request: DiskRequest
     let completion: any DiskCompletion
     let mailbox: CompletionMailbox
+    /// Of a write: where it goes, and the writes that are submitted again when it has ended.
+    let clusters: Range<UInt64>
+    var followers: [Follower] = []
+  }
+
+  private struct Follower {
+    let request: DiskRequest
+    let completion: any DiskCompletion
   }
 
   /// - Parameters:
@@ -77,6 +86,12 @@ package final class QueuedDisk: Disk {
 
 extension QueuedDisk {
   package func submit(_ request: DiskRequest, _ completion: any DiskCompletion) -> DiskAnswer? {
+    submit(request, completion, mayFollow: true)
+  }
+
+  private func submit(
+    _ request: DiskRequest, _ completion: any DiskCompletion, mayFollow: Bool
+  ) -> DiskAnswer? {
     do throws(DiskError) {
       let range = try check(request)
       if try transferDirectly(request, range, completion) { return nil }
@@ -84,7 +99,8 @@ extension QueuedDisk {
     } catch {
       return .failure(error)
     }
-    enqueue(request, completion)
+    inFlight.enter()
+    enqueue(request, completion, mayFollow: mayFollow)
     return nil
   }
 
@@ -180,22 +196,33 @@ extension QueuedDisk {
     if isDone {
       if case .read(let buffers) = transfer.request.operation { buffers.noteWritten() }
       transfer.completion.completed(transfer.request.tag, .success(()))
+      inFlight.leave()
     } else {
-      enqueue(transfer.request, transfer.completion)
+      enqueue(transfer.request, transfer.completion, mayFollow: false)
     }
-    inFlight.leave()
   }
 }
 
 // MARK: - What takes time
 
 extension QueuedDisk: Worker {
-  private func enqueue(_ request: DiskRequest, _ completion: any DiskCompletion) {
-    inFlight.enter()
+  /// - Parameter mayFollow: whether a write may wait for another. Each does so once, or it might for ever.
+  private func enqueue(
+    _ request: DiskRequest, _ completion: any DiskCompletion, mayFollow: Bool
+  ) {
     let loop = completion.loop
+    let clusters = writtenClusters(request)
     let item = state.withLock { state -> Int? in
+      if mayFollow, !clusters.isEmpty,
+        let leader = state.requests.firstIndex(where: { $0?.clusters.overlaps(clusters) == true })
+      {
+        state.requests[leader]!.followers.append(
+          Follower(request: request, completion: completion))
+        return nil
+      }
       let mailbox = mailbox(for: loop, &state)
-      let pending = Pending(request: request, completion: completion, mailbox: mailbox)
+      let pending = Pending(
+        request: request, completion: completion, mailbox: mailbox, clusters: clusters)
       let item: Int
       if let free = state.free.popLast() {
         item = free
@@ -215,6 +242,16 @@ extension QueuedDisk: Worker {
     if let item { pool.post(item, to: self) }
   }
 
+  /// None for anything but a write: it waits for no other, and none for it.
+  private func writtenClusters(_ request: DiskRequest) -> Range<UInt64> {
+    guard case .write(_, durable: false) = request.operation, !request.sectors.isEmpty else {
+      return 0..<0
+    }
+    let sectors = UInt64(max(1, image.clusterSize / sectorSize))
+    let last = (request.sectors.upperBound - 1) / sectors
+    return request.sectors.lowerBound / sectors..<last + 1
+  }
+
   private func mailbox(for loop: any Loop, _ state: inout State) -> CompletionMailbox {
     if let mailbox = state.mailboxes.first(where: { $0.loop === loop }) { return mailbox }
     let mailbox = CompletionMailbox(loop, inFlight: inFlight)
@@ -223,14 +260,37 @@ extension QueuedDisk: Worker {
   }
 
   package func work(on item: Int) {
-    let pending = state.withLock { state -> Pending in
+    let request = state.withLock { $0.requests[item]!.request }
+    let answer = perform(request)
+    let pending = state.withLock { state in
       state.free.append(item)
       return state.requests[item].take()!
     }
-    let answer = perform(pending.request)
-    if case .flush = pending.request.operation { startNextFlush() }
-    pending.mailbox.put(pending.completion, pending.request.tag, answer)
+    if case .flush = request.operation { startNextFlush() }
+    submitAgain(pending.followers[...])
+    pending.mailbox.put(pending.completion, request.tag, answer)
   }
+
+  private func submitAgain(_ followers: ArraySlice<Follower>) {
+    guard let loop = followers.first?.completion.loop else { return }
+    let here = followers.prefix { $0.completion.loop === loop }.prefix(Self.share)
+    loop.post { [self] in
+      for follower in here { submitAgain(follower) }
+      commit()
+    }
+    submitAgain(followers[here.endIndex...])
+  }
+
+  private func submitAgain(_ follower: Follower) {
+    let (request, completion) = (follower.request, follower.completion)
+    if let answer = submit(request, completion, mayFollow: false) {
+      completion.completed(request.tag, answer)
+    }
+    inFlight.leave()
+  }
+
+  /// Writes that are submitted in one go: a loop has other work.
+  private static let share = 64
 
   private func perform(_ request: DiskRequest) -> DiskAnswer {
     do throws(DiskError) {

@@ -25,14 +25,18 @@ final class Hearer: DiskCompletion {
   func wait(for count: Int) { while answers.count < count { came.wait() } }
 }
 
-/// An image whose flushes, and other calls, wait until the test lets them go.
+/// An image whose flushes, and writes to its first cluster, wait until the test lets them go.
 final class SlowImage: DiskImage {
   let beneath: any DiskImage
+  let mayWrite: Event?
   let mayFlush = Event()
   let isFlushing = Event()
   let flushes = Atomic<Int>(0)
 
-  init(over beneath: any DiskImage) { self.beneath = beneath }
+  init(over beneath: any DiskImage, mayWrite: Event? = nil) {
+    self.beneath = beneath
+    self.mayWrite = mayWrite
+  }
 
   var size: UInt64 { beneath.size }
   var isReadOnly: Bool { beneath.isReadOnly }
@@ -42,6 +46,10 @@ final class SlowImage: DiskImage {
     try beneath.read(into: buffers, at: offset)
   }
   func write(_ buffers: GuestBuffers, at offset: UInt64) throws(DiskError) {
+    if offset < UInt64(clusterSize), let mayWrite {
+      mayWrite.wait()
+      mayWrite.signal()
+    }
     try beneath.write(buffers, at: offset)
   }
   func flush() throws(DiskError) {
@@ -212,6 +220,45 @@ final class QueuedDiskTests {
       #expect(slow.flushes.load(ordering: .sequentiallyConsistent) == count)
     }
     #expect(flushes.answers.map(\.tag.slot) == Array(0..<8))
+  }
+
+  @Test func `writes to a cluster wait for the one that a thread makes, and hold no other thread`()
+    throws
+  {
+    let slow = SlowImage(over: image, mayWrite: Event())
+    let disk = QueuedDisk(slow, pool: pool)
+    let hearer = Hearer(loop)
+    let buffers = (0..<8).map { slot in
+      let buffer = HostBuffer(count: 512)
+      buffer.bytes.initializeMemory(as: UInt8.self, repeating: UInt8(slot + 1))
+      return buffer
+    }
+    // More than the pool has threads, in one cluster of 4 KiB; the last reaches into the next cluster too.
+    for slot in 0..<7 {
+      let write = DiskRequest.Operation.write(buffers[slot].buffers, durable: false)
+      let sector = UInt64(slot)
+      #expect(
+        disk.submit(
+          DiskRequest(write, sectors: sector..<sector + 1, tag: Self.tag(UInt16(slot))), hearer)
+          == nil)
+    }
+    let across = DiskRequest(
+      .write(HostBuffer(count: 1024).buffers, durable: false), sectors: 7..<9, tag: Self.tag(7))
+    #expect(disk.submit(across, hearer) == nil)
+    disk.commit()
+    let elsewhere = answer(disk, .write(buffers[7].buffers, durable: false), 16..<17)
+    #expect(elsewhere.error == nil)
+    #expect(hearer.answers.isEmpty)
+    #expect(!disk.inFlight.isReached)
+    slow.mayWrite?.signal()
+    hearer.wait(for: 8)
+    #expect(hearer.answers.allSatisfy { $0.answer.error == nil })
+    #expect(Set(hearer.answers.map(\.tag.slot)) == Set(0..<8))
+    let whole = HostBuffer(count: 8 * 512)
+    try answer(disk, .read(whole.buffers), 0..<8).get()
+    for slot in 0..<8 {
+      #expect(whole.bytes[slot * 512] == (slot < 7 ? UInt8(slot + 1) : 0))
+    }
   }
 
   @Test func `each flush that is answered covers every write answered before it`() throws {
