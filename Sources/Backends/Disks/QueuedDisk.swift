@@ -7,7 +7,8 @@ package import Work
 ///
 /// Many requests are in flight at once, in no order. A flush covers what was answered before it was submitted, and
 /// waits for nothing else. One flush at a time: those that come meanwhile wait without a thread. So do writes to
-/// clusters that a thread is writing to: it may be giving them storage, and then the rest needs no thread.
+/// clusters that a thread is writing to: it makes those that follow on it together with its own, and may be giving the
+/// clusters storage, and then the rest needs no thread.
 package final class QueuedDisk: Disk {
   // Wiring: fixed for the life of the disk.
   package let image: any DiskImage
@@ -47,6 +48,21 @@ package final class QueuedDisk: Disk {
     /// Of a write: where it goes, and the writes that are submitted again when it has ended.
     let clusters: Range<UInt64>
     var followers: [Follower] = []
+
+    /// Takes the followers that go on where this one ends, one behind the other, as far as one call of the host takes
+    /// them.
+    mutating func takeGathered() -> [Follower] {
+      var gathered: [Follower] = []
+      var end = request.sectors.upperBound
+      var parts = request.partCount
+      while let next = followers.firstIndex(where: { $0.request.sectors.lowerBound == end }) {
+        parts += followers[next].request.partCount
+        if parts > QueuedDisk.mostParts { break }
+        end = followers[next].request.sectors.upperBound
+        gathered.append(followers.remove(at: next))
+      }
+      return gathered
+    }
   }
 
   private struct Follower {
@@ -177,7 +193,7 @@ extension QueuedDisk {
   }
 
   /// What one of the host's calls takes: IOV_MAX.
-  private static let mostParts = 1024
+  fileprivate static let mostParts = 1024
 
   /// `nil`: the host has no such way, or it leads to another loop.
   private func directTransfers(on loop: any Loop) -> DirectTransfers? {
@@ -260,25 +276,52 @@ extension QueuedDisk: Worker {
   }
 
   package func work(on item: Int) {
-    let request = state.withLock { $0.requests[item]!.request }
-    let answer = perform(request)
-    let pending = state.withLock { state in
+    let (pending, gathered) = state.withLock { state -> (Pending, [Follower]) in
+      let gathered = state.requests[item]!.takeGathered()
+      return (state.requests[item]!, gathered)
+    }
+    let request = pending.request
+    let isGathered = write(request, with: gathered)
+    let answer = isGathered ? .success(()) : perform(request)
+    let followers = state.withLock { state -> [Follower] in
       state.free.append(item)
-      return state.requests[item].take()!
+      return state.requests[item].take()!.followers
     }
     if case .flush = request.operation { startNextFlush() }
-    submitAgain(pending.followers[...])
+    submitAgain((isGathered ? [] : gathered) + followers)
     pending.mailbox.put(pending.completion, request.tag, answer)
+    if isGathered {
+      for other in gathered {
+        let home = state.withLock { state in mailbox(for: other.completion.loop, &state) }
+        home.put(other.completion, other.request.tag, answer)
+      }
+    }
   }
 
-  private func submitAgain(_ followers: ArraySlice<Follower>) {
-    guard let loop = followers.first?.completion.loop else { return }
-    let here = followers.prefix { $0.completion.loop === loop }.prefix(Self.share)
-    loop.post { [self] in
-      for follower in here { submitAgain(follower) }
-      commit()
+  /// Makes several writes as one; `false`: there is one only, or none may have been made.
+  private func write(_ first: DiskRequest, with others: [Follower]) -> Bool {
+    if others.isEmpty { return false }
+    var parts: [UnsafeMutableRawBufferPointer] = []
+    for request in [first] + others.map(\.request) {
+      if case .write(let buffers, durable: false) = request.operation { parts += buffers.parts }
     }
-    submitAgain(followers[here.endIndex...])
+    // Those that are gathered keep their memory.
+    let buffers = GuestBuffers(parts: parts, owner: self)
+    let offset = first.sectors.lowerBound * UInt64(sectorSize)
+    do throws(DiskError) { try image.write(buffers, at: offset) } catch { return false }
+    return true
+  }
+
+  private func submitAgain(_ followers: [Follower]) {
+    var rest = followers[...]
+    while let loop = rest.first?.completion.loop {
+      let here = rest.prefix { $0.completion.loop === loop }.prefix(Self.share)
+      loop.post { [self] in
+        for follower in here { submitAgain(follower) }
+        commit()
+      }
+      rest = rest[here.endIndex...]
+    }
   }
 
   private func submitAgain(_ follower: Follower) {
@@ -322,5 +365,15 @@ extension QueuedDisk: Worker {
       return state.waitingFlushes.removeFirst()
     }
     if let next { pool.post(next, to: self) }
+  }
+}
+
+extension DiskRequest {
+  /// Pieces of memory that a transfer has.
+  fileprivate var partCount: Int {
+    switch operation {
+    case .read(let buffers), .write(let buffers, durable: _): buffers.parts.count
+    case .flush, .discard, .writeZeroes: 0
+    }
   }
 }

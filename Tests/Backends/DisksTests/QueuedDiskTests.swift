@@ -261,6 +261,57 @@ final class QueuedDiskTests {
     }
   }
 
+  /// The pool's only thread is held in the first cluster while the writes to the second are submitted.
+  private func writeBehind(
+    _ slow: SlowImage, _ sectors: [Range<UInt64>]
+  ) throws -> [(tag: RequestTag, answer: DiskAnswer)] {
+    let narrow = try WorkerPool(name: "narrow", limit: 1)
+    defer { narrow.stop() }
+    let disk = QueuedDisk(slow, pool: narrow)
+    let hearer = Hearer(loop)
+    for (slot, sectors) in ([0..<1] + sectors).enumerated() {
+      let buffer = HostBuffer(count: sectors.count * 512)
+      buffer.bytes.initializeMemory(as: UInt8.self, repeating: UInt8(slot))
+      let request = DiskRequest(
+        .write(buffer.buffers, durable: false), sectors: sectors, tag: Self.tag(UInt16(slot)))
+      #expect(disk.submit(request, hearer) == nil)
+    }
+    disk.commit()
+    slow.mayWrite?.signal()
+    hearer.wait(for: sectors.count + 1)
+    let rest = Event()
+    disk.inFlight.whenReached { rest.signal() }
+    rest.wait()
+    #expect(Set(hearer.answers.map(\.tag.slot)) == Set(0..<UInt16(sectors.count + 1)))
+    return hearer.answers
+  }
+
+  @Test func `writes that wait one behind the other are made as one`() throws {
+    let recording = try RecordingImage(over: image)
+    let slow = SlowImage(over: recording, mayWrite: Event())
+    let answers = try writeBehind(slow, [8..<9, 10..<12, 9..<10, 14..<15, 12..<13])
+    #expect(answers.allSatisfy { $0.answer.error == nil })
+    // The one held, the four that touch, and the one apart.
+    let writes = recording.events.filter { if case .write = $0 { true } else { false } }
+    #expect(writes.count == 3)
+    let whole = HostBuffer(count: 8 * 512)
+    try image.read(into: whole.buffers, at: 8 * 512)
+    let expected: [UInt8] = [1, 3, 2, 2, 5, 0, 4, 0]
+    #expect(expected.indices.allSatisfy { whole.bytes[$0 * 512 + 511] == expected[$0] })
+  }
+
+  @Test func `writes that fail as one are made one by one`() throws {
+    let faulty = FaultyImage(over: image)
+    let sectors: [Range<UInt64>] = [8..<9, 9..<10, 10..<11]
+    // The first is the one held, the second the three as one.
+    faulty.fail(.write, after: 1, count: 1, with: .noSpace)
+    let mended = try writeBehind(SlowImage(over: faulty, mayWrite: Event()), sectors)
+    #expect(mended.allSatisfy { $0.answer.error == nil })
+    faulty.fail(.write, after: 1, with: .noSpace)
+    let answers = try writeBehind(SlowImage(over: faulty, mayWrite: Event()), sectors)
+    #expect(answers.filter { $0.answer.error == .noSpace }.map(\.tag.slot).sorted() == [1, 2, 3])
+  }
+
   @Test func `each flush that is answered covers every write answered before it`() throws {
     let recording = try RecordingImage(over: image)
     let disk = QueuedDisk(recording, pool: pool)
