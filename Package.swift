@@ -269,7 +269,7 @@ let package = Package(
         ], path: "Tests/Fuzz/Targets", swiftSettings: common + optimised),
       tests(
         "FuzzReplayTests", in: "Fuzz/Replay", ["Kit", "FuzzTargets"], settings: common + optimised),
-      tests("FirmwareTests", in: "Firmware", ["Bits", "ACPI", "SMBIOS", "LinuxBoot"]),
+      tests("FirmwareTests", in: "Firmware", ["Kit", "Bits", "ACPI", "SMBIOS", "LinuxBoot"]),
       tests(
         "InterruptControllersTests", in: "Engines/InterruptControllersTests",
         [
@@ -309,7 +309,7 @@ let package = Package(
       tests(
         "CommandTests", in: "Commands",
         [
-          "roost", "ArchitectureX86", "Monitor", "HostOS", "Streams", "Disks", "Memory",
+          "Kit", "roost", "ArchitectureX86", "Monitor", "HostOS", "Streams", "Disks", "Memory",
           "LinuxBoot",
           "KVM", arguments,
         ]),

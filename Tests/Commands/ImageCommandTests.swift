@@ -2,6 +2,7 @@ import ArgumentParser
 import Disks
 import Foundation
 import HostOS
+import Kit
 import Memory
 import Monitor
 import Testing
@@ -176,20 +177,14 @@ final class ImageCommandTests {
     #expect(try run("create", path("b.qcow2"), "1M") == 0)
     let before = try Data(contentsOf: URL(filePath: path("b.qcow2")))
 
-    let roost = Process()
-    roost.executableURL = URL(filePath: CommandLine.arguments[0])
-      .deletingLastPathComponent().appending(path: "roost")
-    roost.arguments = [
-      "image", "convert", "--compress", "--force", path("a.img"), path("b.qcow2"),
-    ]
-    roost.standardError = FileHandle.nullDevice
-    try roost.run()
+    let command = URL(filePath: CommandLine.arguments[0])
+      .deletingLastPathComponent().appending(path: "roost").path
+    let roost = try Program.start(
+      command, ["image", "convert", "--compress", "--force", path("a.img"), path("b.qcow2")])
     // When the new file is there it will be at it for a second.
     while try files.count < 3, roost.isRunning { usleep(1000) }
-    #expect(kill(roost.processIdentifier, signal) == 0)
-    roost.waitUntilExit()
-    #expect(roost.terminationReason == .exit)
-    #expect(roost.terminationStatus == Int32(Ending(.stopped).code))
+    #expect(roost.send(signal))
+    #expect(roost.wait() == Int32(Ending(.stopped).code))
     #expect(try files == ["a.img", "b.qcow2"])
     #expect(try Data(contentsOf: URL(filePath: path("b.qcow2"))) == before)
   }

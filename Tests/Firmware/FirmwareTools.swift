@@ -1,4 +1,5 @@
 import Foundation
+import Kit
 
 /// A program of another maker that reads what we write.
 struct Tool: Sendable {
@@ -19,15 +20,7 @@ struct Tool: Sendable {
 
   /// Runs the program to its end; `output` is all that it said.
   func run(_ arguments: String...) throws -> (status: Int32, output: String) {
-    let process = Process(), pipe = Pipe()
-    process.executableURL = path
-    process.arguments = arguments
-    process.standardOutput = pipe
-    process.standardError = pipe
-    try process.run()
-    let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-    process.waitUntilExit()
-    return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    try Program.run(path.path, arguments)
   }
 }
 

@@ -1,5 +1,6 @@
 import Disks
 import HostOS
+import Kit
 import Testing
 
 struct ImageLockTests {

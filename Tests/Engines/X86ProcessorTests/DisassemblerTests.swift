@@ -1,5 +1,6 @@
 import ArchitectureX86
 import Foundation
+import Kit
 import Testing
 
 @testable import X86Processor
@@ -248,20 +249,14 @@ struct DisassemblerTests {
       case .bits32: "i386"
       case .bits16: "i8086"
       }
-    let process = Process()
-    process.executableURL = URL(filePath: objdump)
-    process.arguments = [
+    let arguments = [
       // Intel's reading of an operand-size prefix before a near branch in 64-bit mode: it is ignored.
       "-D", "-b", "binary", "-m", machine, "-M", mode == .bits64 ? "intel,intel64" : "intel",
       "--insn-width=16", file.path,
     ]
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    try process.run()
-    let output = pipe.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
+    let output = try Program.run(objdump, arguments).output
     var lines: [UInt64: (Int, String)] = [:]
-    for line in String(decoding: output, as: UTF8.self).split(separator: "\n") {
+    for line in output.split(separator: "\n") {
       let columns = line.split(separator: "\t")
       guard columns.count >= 3, columns[0].hasSuffix(":"),
         let address = UInt64(columns[0].dropLast().trimmingCharacters(in: .whitespaces), radix: 16)

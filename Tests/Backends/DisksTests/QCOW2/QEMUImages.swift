@@ -1,6 +1,7 @@
 import Disks
 import Foundation
 import HostOS
+import Kit
 import Testing
 
 /// `qemu-img`, where it is installed, and a folder for its files.
@@ -33,17 +34,9 @@ final class QEMUImages {
   /// Runs `qemu-img` in the folder. Answers its exit code and what it wrote.
   @discardableResult
   func run(_ arguments: String...) throws -> (code: Int32, output: String) {
-    let process = Process()
-    process.executableURL = URL(filePath: try #require(Self.path))
-    process.arguments = arguments
-    process.currentDirectoryURL = folder
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    try process.run()
-    let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-    process.waitUntilExit()
-    return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    let (status, output) = try Program.run(
+      try #require(Self.path), arguments, in: folder.path)
+    return (status, output)
   }
 
   /// The disk in an image of ours or theirs, as `qemu-img` reads it.
