@@ -24,7 +24,7 @@ extension EngineKind {
   func departs(in program: String, _ model: X86.CPUModel) -> Bool {
     guard emulatesKernelMode else { return false }
     return switch program {
-    case "atomics", "interrupts", "paging", "rtc", "timers", "user": true
+    case "atomics", "interrupts", "paging", "timers", "user": true
     case "vectors": model.name == X86.CPUModel.x86_64v2.name
     default: false
     }
