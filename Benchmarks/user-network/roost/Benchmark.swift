@@ -169,17 +169,18 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     bytes[at + 1] = UInt8(truncatingIfNeeded: value)
   }
 
-  private func word(_ bytes: [UInt8], _ at: Int) -> UInt32 {
-    UInt32(bytes[at]) << 24 | UInt32(bytes[at + 1]) << 16 | UInt32(bytes[at + 2]) << 8
-      | UInt32(bytes[at + 3])
+  private func word(_ frame: borrowing Frame, _ at: Int) -> UInt32 {
+    UInt32(frame[at]) << 24 | UInt32(frame[at + 1]) << 16 | UInt32(frame[at + 2]) << 8
+      | UInt32(frame[at + 3])
   }
 
   func portReady(_ events: PortEvents) {
     while true {
-      let frames = network.receive(upTo: 256)
+      let frames = network.receive(upTo: .max)
       if frames.isEmpty { return }
       var owes = false
-      for frame in frames { owes = take(frame.bytes) || owes }
+      let waiting = frames.span
+      for index in waiting.indices { owes = take(waiting[index]) || owes }
       var batch: [Frame] = []
       if isUp {
         while isEstablished, sent < total, batch.count < 64,
@@ -197,22 +198,22 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     }
   }
 
-  private func take(_ bytes: [UInt8]) -> Bool {
-    guard bytes.count >= 54, bytes[23] == 6 else { return false }
-    let header = Int(bytes[46] >> 4) * 4
-    let flags = bytes[47]
+  private func take(_ frame: borrowing Frame) -> Bool {
+    guard frame.count >= 54, frame[23] == 6 else { return false }
+    let header = Int(frame[46] >> 4) * 4
+    let flags = frame[47]
     if flags & 4 != 0 { fatalError("reset") }
-    acknowledged = word(bytes, 42)
-    window = Int(word(bytes, 48) >> 16) << scale
+    acknowledged = word(frame, 42)
+    window = Int(word(frame, 48) >> 16) << scale
     if flags & 2 != 0 {
-      receivedNext = word(bytes, 38) &+ 1
+      receivedNext = word(frame, 38) &+ 1
       scale = 4
       isEstablished = true
       return true
     }
-    let length = bytes.count - 34 - header
+    let length = frame.count - 34 - header
     guard length > 0 else { return false }
-    if word(bytes, 38) == receivedNext {
+    if word(frame, 38) == receivedNext {
       receivedNext &+= UInt32(length)
       received += length
     }

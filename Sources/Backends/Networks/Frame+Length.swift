@@ -4,7 +4,7 @@ extension Frame {
 
   /// Whether the frame has a header and is not longer than any may be.
   package var hasLegalLength: Bool {
-    bytes.count >= Self.headerLength && bytes.count <= Self.maximumLength
+    count >= Self.headerLength && count <= Self.maximumLength
   }
 }
 

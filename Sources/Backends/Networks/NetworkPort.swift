@@ -45,35 +45,3 @@ package struct Offloads: OptionSet, Sendable {
   /// Cutting long TCP segments over IPv6.
   package static let segmentTCPv6 = Offloads(rawValue: 4)
 }
-
-/// An Ethernet frame, without preamble and check sequence, and what of it is left to be finished.
-package struct Frame: Sendable {
-  package var bytes: [UInt8]
-  package var unfinished: Unfinished
-
-  package init(_ bytes: [UInt8], unfinished: Unfinished = Unfinished()) {
-    self.bytes = bytes
-    self.unfinished = unfinished
-  }
-
-  /// What the sender left undone.
-  package struct Unfinished: Sendable, Equatable {
-    /// The ones' complement sum is to be taken from `start` to the frame's end and put at `start + offset`, where
-    /// the sum of the pseudo header stands.
-    package var checksum: (start: Int, offset: Int)?
-    /// The payload bytes of each segment to be cut; `nil`: the frame goes as it is.
-    package var segmentSize: Int?
-    /// The receiver need not check sums: the frame never was on a wire.
-    package var isChecked = false
-
-    package init() {}
-
-    package static func == (a: Self, b: Self) -> Bool {
-      a.checksum?.start == b.checksum?.start && a.checksum?.offset == b.checksum?.offset
-        && a.segmentSize == b.segmentSize && a.isChecked == b.isChecked
-    }
-  }
-
-  /// A frame longer than this is dropped: an Ethernet header and the longest IP packet.
-  package static let maximumLength = 14 + 65535 + 40
-}

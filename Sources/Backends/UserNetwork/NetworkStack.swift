@@ -25,6 +25,7 @@ final class NetworkStack {
   var accepted: Offloads = []
   /// Frames to the guest that were made since the last `end`, and their bytes.
   var outgoing: [Frame] = []
+  var outgoingBytes = 0
   /// Bytes that the queue to the guest has room for. Streams wait for it; what cannot wait takes more.
   var room = 0
   var waiting = Ring<UInt64>()
@@ -43,8 +44,6 @@ final class NetworkStack {
   var useOrder = UseOrder()
   /// Memory that streams hold.
   var held = 0
-  /// What the host was last read into.
-  var pieces: [[UInt8]] = []
 
   init(
     plan: UserNetworkPlan, limits: UserNetworkLimits, host: any HostNetwork, clock: any VMClock,
@@ -104,7 +103,7 @@ extension NetworkStack {
 
   func receive(_ frame: Frame) {
     statistics.framesFromGuest &+= 1
-    statistics.bytesFromGuest &+= UInt64(frame.bytes.count)
+    statistics.bytesFromGuest &+= UInt64(frame.count)
     receiveEthernet(frame)
   }
 
@@ -190,10 +189,34 @@ extension NetworkStack {
 
 extension NetworkStack {
   func emit(_ bytes: [UInt8], _ unfinished: Frame.Unfinished = Frame.Unfinished()) {
-    room -= bytes.count
-    statistics.framesToGuest &+= 1
-    statistics.bytesToGuest &+= UInt64(bytes.count)
-    outgoing.append(Frame(bytes, unfinished: unfinished))
+    emit(Frame(bytes, unfinished: unfinished))
+  }
+
+  func emit(_ frame: Frame) {
+    count(frames: 1, bytes: frame.count)
+    outgoing.append(frame)
+  }
+
+  /// Sends frames of `step` bytes that lie behind each other, the last of which may be shorter.
+  func emit(
+    _ bytes: [UInt8], framesOf step: Int, _ unfinished: (_ count: Int) -> Frame.Unfinished
+  ) {
+    var frames: [Frame] = []
+    swap(&frames, &outgoing)
+    let before = frames.count
+    for start in stride(from: 0, to: bytes.count, by: step) {
+      let frame = start..<min(start + step, bytes.count)
+      frames.append(Frame(in: bytes, frame, unfinished: unfinished(frame.count)))
+    }
+    count(frames: frames.count - before, bytes: bytes.count)
+    swap(&frames, &outgoing)
+  }
+
+  private func count(frames: Int, bytes: Int) {
+    room -= bytes
+    outgoingBytes += bytes
+    statistics.framesToGuest &+= UInt64(frames)
+    statistics.bytesToGuest &+= UInt64(bytes)
   }
 
   /// The length of the headers before a message over IP.
@@ -241,7 +264,8 @@ extension NetworkStack {
     return true
   }
 
-  /// Fills in the sum over a message, at `offset` from its start, or leaves that to the guest if it agreed.
+  /// Fills in the sum over a message that fills the rest of `bytes`, at `offset` from its start, or leaves that to the
+  /// guest if it agreed.
   func finishSum(
     _ bytes: inout [UInt8], at start: Int, offset: Int, from source: IPAddress,
     to destination: IPAddress, _ transport: UInt8, mayLeave: Bool = true

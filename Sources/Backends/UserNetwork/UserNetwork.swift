@@ -40,7 +40,7 @@ package final class UserNetwork: NetworkPort {
   }
 
   /// Bytes that wait for the guest, and for the loop.
-  private static let queueLimit = 1 << 20
+  private static let queueLimit = 524288
 
   /// `secret` is what initial sequence numbers are mixed with.
   package init(
@@ -113,7 +113,7 @@ extension UserNetwork {
       var count = 0
       for frame in frames {
         guard exchange.bytesFromGuest < Self.queueLimit else { break }
-        exchange.bytesFromGuest += frame.bytes.count
+        exchange.bytesFromGuest += frame.count
         exchange.fromGuest.append(frame)
         count += 1
       }
@@ -126,15 +126,12 @@ extension UserNetwork {
 
   package func receive(upTo count: Int) -> [Frame] {
     let (frames, hasRoom) = exchange.withLock { exchange -> ([Frame], Bool) in
-      let number = min(max(0, count), exchange.toGuest.count)
-      var frames: [Frame] = []
-      frames.reserveCapacity(number)
-      for index in 0..<number {
-        exchange.bytesToGuest -= exchange.toGuest[index].bytes.count
-        frames.append(exchange.toGuest[index])
-        exchange.toGuest[index].bytes = []
+      let frames = exchange.toGuest.take(upTo: max(0, count), leaving: Frame([]))
+      if exchange.toGuest.isEmpty {
+        exchange.bytesToGuest = 0
+      } else {
+        for index in frames.indices { exchange.bytesToGuest -= frames[index].count }
       }
-      exchange.toGuest.removeFirst(number)
       let hasRoom = exchange.wantsRoom && exchange.bytesToGuest <= Self.queueLimit / 2
       if hasRoom { exchange.wantsRoom = false }
       return (frames, hasRoom)
@@ -185,15 +182,13 @@ extension UserNetwork {
     let isEmpty = stack.outgoing.isEmpty
     guard !isEmpty || !stack.waiting.isEmpty else { return }
     let (bell, hasRoom) = exchange.withLock { exchange -> ((any Doorbell)?, Bool) in
-      for frame in stack.outgoing {
-        exchange.bytesToGuest += frame.bytes.count
-        exchange.toGuest.append(frame)
-      }
+      exchange.bytesToGuest += stack.outgoingBytes
+      exchange.toGuest.append(all: &stack.outgoing)
+      stack.outgoingBytes = 0
       let hasRoom = exchange.bytesToGuest < Self.queueLimit
       exchange.wantsRoom = !stack.waiting.isEmpty && !hasRoom
       return (isEmpty ? nil : Self.announce(&exchange, .mayReceive), hasRoom)
     }
-    stack.outgoing.removeAll(keepingCapacity: true)
     bell?.ring()
     // Whoever waits for its turn and not for room comes back at once.
     if hasRoom, !stack.waiting.isEmpty { self.bell.ring() }

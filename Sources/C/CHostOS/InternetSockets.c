@@ -178,16 +178,47 @@ void roost_keep_freed_memory(void) {
 #endif
 }
 
+// The sum of the 32-byte blocks at the start, as words of either order of bytes; never so much that it wraps.
+static uint64_t sum_blocks(const uint8_t *bytes, size_t blocks) {
+  uint64_t sum = 0;
+  for (; blocks; blocks--, bytes += 32) {
+    uint32_t words[8];
+    memcpy(words, bytes, 32);
+    for (int index = 0; index < 8; index++) sum += words[index];
+  }
+  return sum;
+}
+
+#ifdef __x86_64__
+typedef uint32_t words_of_block __attribute__((vector_size(32)));
+
+// The same in half the time. Each half of a word is added apart, so that a lane holds 2^16 of them.
+__attribute__((target("avx2"))) static uint64_t sum_blocks_avx2(const uint8_t *bytes, size_t blocks) {
+  uint64_t sum = 0;
+  while (blocks) {
+    words_of_block low = {0}, high = {0};
+    for (size_t left = blocks < 0x8000 ? blocks : 0x8000; left; left--, blocks--, bytes += 32) {
+      words_of_block words;
+      memcpy(&words, bytes, 32);
+      low += words & 0xffff;
+      high += words >> 16;
+    }
+    for (int lane = 0; lane < 8; lane++) sum += (uint64_t)low[lane] + high[lane];
+  }
+  return sum;
+}
+#endif
+
 uint16_t roost_internet_sum(const void *bytes, size_t count) {
   const uint8_t *next = bytes;
-  uint64_t sum = 0;
-  while (count >= 32) {
-    uint32_t words[8];
-    memcpy(words, next, 32);
-    for (int index = 0; index < 8; index++) sum += words[index];
-    next += 32;
-    count -= 32;
-  }
+  size_t blocks = count / 32;
+#ifdef __x86_64__
+  uint64_t sum = __builtin_cpu_supports("avx2") ? sum_blocks_avx2(next, blocks) : sum_blocks(next, blocks);
+#else
+  uint64_t sum = sum_blocks(next, blocks);
+#endif
+  next += 32 * blocks;
+  count -= 32 * blocks;
   while (count >= 2) {
     uint16_t word;
     memcpy(&word, next, 2);

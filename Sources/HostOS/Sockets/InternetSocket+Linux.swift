@@ -124,44 +124,32 @@ extension InternetSocket {
     return transfer
   }
 
-  /// Receives up to `count` bytes of a stream, each `size` of them into a new array behind `prefix` bytes of zero: one
-  /// system call, one copy. As many arrays are left in `pieces` as were needed.
+  /// Receives up to `count` bytes of a stream into a new array, each `size` of them behind a copy of `head`: one system
+  /// call, one copy. The array is as long as what came; empty, if nothing did.
   package func receive(
-    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+    upTo count: Int, piecesOf size: Int, behind head: [UInt8], into bytes: inout [UInt8]
   ) -> Transfer {
     let number = min((count + size - 1) / size, Self.pieceLimit)
-    pieces = [[UInt8]](repeating: [], count: number)
+    let count = min(count, number * size)
+    let step = head.count + size
     var transfer = Transfer.blocked
-    withUnsafeTemporaryAllocation(of: iovec.self, capacity: number) { vectors in
-      let filled = fill(&pieces, 0, count, size, prefix, vectors, &transfer)
-      pieces.removeLast(number - (filled + size - 1) / size)
+    bytes = [UInt8](unsafeUninitializedCapacity: number * head.count + count) { buffer, filled in
+      withUnsafeTemporaryAllocation(of: iovec.self, capacity: number) { vectors in
+        for index in 0..<number {
+          let piece = UnsafeMutableBufferPointer(rebasing: buffer[(index * step)...])
+          _ = piece.initialize(fromContentsOf: head)
+          vectors[index] = iovec(
+            iov_base: piece.baseAddress! + head.count, iov_len: min(size, count - index * size))
+        }
+        let result = readv(handle, vectors.baseAddress, Int32(number))
+        transfer = Transfer(result)
+        filled = result > 0 ? result + head.count * ((result + size - 1) / size) : 0
+      }
     }
     return transfer
   }
 
-  private static let pieceLimit = 64
-
-  /// Makes the array at `index`, inside of that all behind it, and innermost has the host fill them. Answers how many
-  /// bytes came in all.
-  private func fill(
-    _ pieces: inout [[UInt8]], _ index: Int, _ left: Int, _ size: Int, _ prefix: Int,
-    _ vectors: UnsafeMutableBufferPointer<iovec>, _ transfer: inout Transfer
-  ) -> Int {
-    guard index < vectors.count else {
-      let result = readv(handle, vectors.baseAddress, Int32(vectors.count))
-      transfer = Transfer(result)
-      return max(0, result)
-    }
-    var total = 0
-    let part = min(size, left)
-    pieces[index] = [UInt8](unsafeUninitializedCapacity: prefix + part) { buffer, filled in
-      buffer[..<prefix].initialize(repeating: 0)
-      vectors[index] = iovec(iov_base: buffer.baseAddress! + prefix, iov_len: part)
-      total = fill(&pieces, index + 1, left - part, size, prefix, vectors, &transfer)
-      filled = prefix + min(part, max(0, total - index * size))
-    }
-    return total
-  }
+  private static let pieceLimit = 360
 
   /// Lets the process have as many handles as the host allows, and keep the memory of frames between them.
   package static func prepareProcess() {

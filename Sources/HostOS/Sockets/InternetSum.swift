@@ -10,8 +10,15 @@ package enum InternetSum {
     }
   }
 
+  /// The same over a part of a span.
+  package static func of(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt16 {
+    bytes.extracting(range).withUnsafeBufferPointer {
+      roost_internet_sum($0.baseAddress, $0.count)
+    }
+  }
+
   /// The sum of two sums.
-  package static func add(_ a: UInt16, _ b: UInt16) -> UInt16 {
+  @inlinable @inline(__always) package static func add(_ a: UInt16, _ b: UInt16) -> UInt16 {
     let sum = UInt32(a) &+ UInt32(b)
     return UInt16(truncatingIfNeeded: (sum & 0xffff) &+ (sum &>> 16))
   }

@@ -63,7 +63,7 @@ package final class CaptureFile: Sendable {
         state.seen += 1
         // An upper bound of what a block takes besides the frame.
         let room = capacity - state.waiting.count - 64
-        guard state.failure == nil, !state.isClosed, frame.bytes.count <= room else {
+        guard state.failure == nil, !state.isClosed, frame.count <= room else {
           state.dropped += 1
           state.droppedInRow += 1
           continue

@@ -7,8 +7,8 @@ extension TAPDevice.Header {
     guard frame.hasLegalLength else { return nil }
     if frame.unfinished.isChecked { flags |= Self.isChecked }
     if let (start, offset) = frame.unfinished.checksum {
-      guard start >= Frame.headerLength, start <= frame.bytes.count, offset >= 0,
-        offset <= frame.bytes.count - start - 2, let start = UInt16(exactly: start),
+      guard start >= Frame.headerLength, start <= frame.count, offset >= 0,
+        offset <= frame.count - start - 2, let start = UInt16(exactly: start),
         let offset = UInt16(exactly: offset)
       else { return nil }
       flags = Self.needsChecksum
@@ -21,7 +21,7 @@ extension TAPDevice.Header {
     else { return nil }
     segmentation = headers.isV6 ? Self.tcpV6 : Self.tcpV4
     // Congestion window reduced (RFC 3168 6.1.2): only the first segment may say so.
-    if frame.bytes[headers.transport + 13] & 0x80 != 0 { segmentation |= Self.congestion }
+    if frame[headers.transport + 13] & 0x80 != 0 { segmentation |= Self.congestion }
     headerLength = UInt16(truncatingIfNeeded: headers.payload)
     segmentSize = size
   }

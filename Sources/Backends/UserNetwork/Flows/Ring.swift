@@ -7,7 +7,7 @@ struct Ring<Element> {
   var isEmpty: Bool { head == elements.count }
 
   subscript(_ index: Int) -> Element {
-    get { elements[head &+ index] }
+    _read { yield elements[head &+ index] }
     _modify { yield &elements[head &+ index] }
   }
 
@@ -15,6 +15,31 @@ struct Ring<Element> {
   func first(_ limit: Int) -> [Element] { Array(elements[head...].prefix(limit)) }
 
   mutating func append(_ element: Element) { elements.append(element) }
+
+  /// Takes over all of `others`, which is empty then.
+  mutating func append(all others: inout [Element]) {
+    if isEmpty {
+      removeAll()
+      swap(&elements, &others)
+    } else {
+      elements += others
+      others.removeAll(keepingCapacity: true)
+    }
+  }
+
+  /// Takes up to `limit` elements off the front, in whose place there is `empty` for a while. All of them change hands
+  /// with their array.
+  mutating func take(upTo limit: Int, leaving empty: Element) -> [Element] {
+    var taken: [Element] = []
+    if limit >= count, head == 0 {
+      swap(&taken, &elements)
+      return taken
+    }
+    taken = [Element](repeating: empty, count: min(limit, count))
+    for index in taken.indices { swap(&taken[index], &elements[head &+ index]) }
+    removeFirst(taken.count)
+    return taken
+  }
 
   mutating func insert(_ element: Element, at index: Int) {
     elements.insert(element, at: head &+ index)

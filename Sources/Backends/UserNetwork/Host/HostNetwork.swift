@@ -31,9 +31,10 @@ package protocol HostConnection: AnyObject {
   func send(_ bytes: [UInt8], _ range: Range<Int>) -> Transfer
   /// Sends the pieces in order, `StreamPiece.limit` of them at most.
   func send(_ pieces: [StreamPiece]) -> Transfer
-  /// Receives up to `count` bytes, each `size` of them into a new array behind `prefix` bytes of zero.
+  /// Receives up to `count` bytes into a new array, each `size` of them behind a copy of `head`. It is as long as what
+  /// came.
   func receive(
-    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+    upTo count: Int, piecesOf size: Int, behind head: [UInt8], into bytes: inout [UInt8]
   ) -> Transfer
   func finishSending()
   func close()

@@ -99,9 +99,9 @@ private final class ConnectionSocket: HostConnection {
   func send(_ pieces: [StreamPiece]) -> Transfer { socket?.send(pieces) ?? .failed(.reset) }
 
   func receive(
-    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+    upTo count: Int, piecesOf size: Int, behind head: [UInt8], into bytes: inout [UInt8]
   ) -> Transfer {
-    socket?.receive(upTo: count, piecesOf: size, behind: prefix, into: &pieces) ?? .failed(.reset)
+    socket?.receive(upTo: count, piecesOf: size, behind: head, into: &bytes) ?? .failed(.reset)
   }
 
   func finishSending() { socket?.finishSending() }

@@ -251,7 +251,7 @@ extension NetworkStack {
   }
 
   func account(_ flow: TCPFlow) {
-    let holds = flow.sender.outstanding * (flow.sender.isEmpty ? 0 : 1) + flow.receiver.cost
+    let holds = flow.sender.cost + flow.receiver.cost
     held += holds - flow.accounted
     flow.accounted = holds
   }

@@ -22,7 +22,8 @@ extension NetworkStack {
       // RFC 9293 3.8.6.2.1: a sliver of the window is not worth a segment while others are under way.
       if allowance == 0 || (allowance < flow.sender.segmentSize && !flow.sender.isEmpty) { return }
       guard room > 0 else { return wait(flow) }
-      let transfer = sendNew(flow, host, allowance)
+      guard let headers = headers(of: flow, [.ack, .psh]) else { return }
+      let transfer = sendNew(flow, host, allowance, behind: headers)
       switch transfer {
       case .moved(0):
         flow.hostHasEnded = true
@@ -46,43 +47,49 @@ extension NetworkStack {
   private static let shortestRead = 2 << 10
   private static let longestRead = 512 << 10
 
-  /// Reads once from the host, right behind room for headers, and sends what that brings: a segment in each frame, or
-  /// many where the guest cuts them.
+  /// Reads once from the host, right behind headers, and sends what that brings: a segment in each frame, or many where
+  /// the guest cuts them.
   private func sendNew(
-    _ flow: TCPFlow, _ host: any HostConnection, _ allowance: Int
+    _ flow: TCPFlow, _ host: any HostConnection, _ allowance: Int, behind headers: SegmentHeaders
   ) -> Transfer {
-    let isV6 = flow.key.guest.address.isV6
-    let isLong = accepted.contains(isV6 ? .segmentTCPv6 : .segmentTCPv4)
+    let isLong = accepted.contains(flow.key.guest.address.isV6 ? .segmentTCPv6 : .segmentTCPv4)
     let segmentSize = flow.sender.segmentSize
     var count = min(allowance, flow.readSize)
     if count > segmentSize { count -= count % segmentSize }
     let frameSize = isLong ? Self.longestFrame - Self.longestFrame % segmentSize : segmentSize
-    let prefix = headerLength(isV6: isV6) + TCPHeader.length
+    let size = min(frameSize, count)
+    var bytes: [UInt8] = []
     let transfer = host.receive(
-      upTo: count, piecesOf: min(frameSize, count), behind: prefix, into: &pieces)
+      upTo: count, piecesOf: size, behind: headers.bytes, into: &bytes)
     guard case .moved(let moved) = transfer, moved > 0 else { return transfer }
     if moved == count {
       flow.readSize = min(2 * flow.readSize, Self.longestRead)
     } else if moved < flow.readSize / 4 {
       flow.readSize = max(flow.readSize / 2, Self.shortestRead)
     }
-    for index in pieces.indices {
-      // Taken out, so that nobody else holds it while the headers are written.
-      var bytes: [UInt8] = []
-      swap(&bytes, &pieces[index])
-      bytes.shrink()
-      sendData(flow, bytes, count: bytes.count - prefix)
-    }
+    bytes.shrink()
+    sendData(flow, &bytes, behind: headers, framesOf: headers.bytes.count + size)
     return transfer
   }
 
-  /// Sends new data that stands behind room for the headers, and keeps it.
-  private func sendData(_ flow: TCPFlow, _ bytes: consuming [UInt8], count: Int) {
-    let sequence = flow.sender.next
-    var bytes = bytes
-    let data = bytes.count - count..<bytes.count
-    sendFrame(flow, &bytes, [.ack, .psh], sequence: sequence, dataCount: count)
-    flow.sender.sent(bytes, data, isLast: false, now: now)
+  /// Sends new data in frames of `step` bytes with their headers, which all share an array, and keeps it.
+  private func sendData(
+    _ flow: TCPFlow, _ bytes: inout [UInt8], behind headers: SegmentHeaders, framesOf step: Int
+  ) {
+    let window = nextWindow(of: flow)
+    let prefix = headers.bytes.count
+    var sequence = flow.sender.next
+    var span = bytes.mutableSpan
+    for start in stride(from: 0, to: span.count, by: step) {
+      let frame = start..<min(start + step, span.count)
+      nextIdentification &+= 1
+      headers.complete(
+        &span, frame, at: sequence, window: window, identification: nextIdentification)
+      sequence = sequence + (frame.count - prefix)
+    }
+    emit(bytes, framesOf: step) { headers.unfinished(dataCount: $0 - prefix) }
+    flow.sender.sent(
+      FramedData(bytes, behind: prefix, piecesOf: step - prefix), isLast: false, now: now)
     if flow.resendAt == nil { flow.resendAt = now &+ flow.sender.timeout.value }
   }
 
@@ -91,7 +98,7 @@ extension NetworkStack {
     flow.state = flow.state == .closeWait ? .lastAck : .finWait1
     sendControl(
       flow, [.fin, .ack], sequence: flow.sender.next, acknowledgment: flow.receiver.next)
-    flow.sender.sent([], 0..<0, isLast: true, now: now)
+    flow.sender.sent(.none, isLast: true, now: now)
     if flow.resendAt == nil { flow.resendAt = now &+ flow.sender.timeout.value }
   }
 
@@ -104,15 +111,18 @@ extension NetworkStack {
       }
       guard let segment = flow.sender.takeLost(now: now) else { break }
       statistics.retransmissions &+= 1
-      let prefix = headerLength(isV6: flow.key.guest.address.isV6) + TCPHeader.length
+      guard let headers = headers(of: flow, segment.isLast ? [.ack, .psh, .fin] : [.ack, .psh])
+      else { break }
       var bytes: [UInt8] = []
-      bytes.reserveCapacity(prefix + segment.data.count)
-      bytes.append(contentsOf: repeatElement(0, count: prefix))
-      bytes.append(contentsOf: segment.bytes[segment.data])
-      var flags: TCPHeader.Flags = [.ack, .psh]
-      if segment.isLast { flags.insert(.fin) }
-      sendFrame(
-        flow, &bytes, flags, sequence: segment.start, dataCount: segment.data.count)
+      bytes.reserveCapacity(headers.bytes.count + segment.data.count)
+      bytes += headers.bytes
+      segment.data.append(to: &bytes)
+      nextIdentification &+= 1
+      var span = bytes.mutableSpan
+      headers.complete(
+        &span, 0..<span.count, at: segment.start, window: nextWindow(of: flow),
+        identification: nextIdentification)
+      emit(bytes, headers.unfinished(dataCount: segment.data.count))
       flow.resendAt = now &+ flow.sender.timeout.value
     }
     return true
@@ -120,26 +130,25 @@ extension NetworkStack {
 
   // MARK: Segments
 
-  /// Fills in a segment's headers, without options, and sends it.
-  private func sendFrame(
-    _ flow: TCPFlow, _ bytes: inout [UInt8], _ flags: TCPHeader.Flags,
-    sequence: SequenceNumber, dataCount: Int
-  ) {
+  /// What the next segments with data begin with; `nil`: there is no guest to send to.
+  private func headers(of flow: TCPFlow, _ flags: TCPHeader.Flags) -> SegmentHeaders? {
     let start = headerLength(isV6: flow.key.guest.address.isV6)
-    flow.receiver.openWindow(segmentSize: flow.sender.segmentSize)
-    flow.owesAcknowledgment = false
+    var bytes = [UInt8](repeating: 0, count: start + TCPHeader.length)
     writeTCP(
-      &bytes, flow.key, flags, sequence: sequence, acknowledgment: flow.receiver.next,
-      window: flow.receiver.window(scaled: flow.windowShift != nil), headerLength: 20)
+      &bytes, flow.key, flags, sequence: flow.sender.next, acknowledgment: flow.receiver.next,
+      window: 0, headerLength: TCPHeader.length)
     guard
       writeHeaders(
         &bytes, from: flow.key.remote.address, to: flow.key.guest.address, IPProtocol.tcp)
-    else { return }
-    var unfinished = finishSum(
-      &bytes, at: start, offset: 16, from: flow.key.remote.address, to: flow.key.guest.address,
-      IPProtocol.tcp)
-    if dataCount > flow.sender.segmentSize { unfinished.segmentSize = flow.sender.segmentSize }
-    emit(bytes, unfinished)
+    else { return nil }
+    return SegmentHeaders(bytes, of: flow, leavesSum: accepted.contains(.checksum))
+  }
+
+  /// The window that a segment tells, which leaves now: it acknowledges too.
+  private func nextWindow(of flow: TCPFlow) -> UInt16 {
+    flow.receiver.openWindow(segmentSize: flow.sender.segmentSize)
+    flow.owesAcknowledgment = false
+    return flow.receiver.window(scaled: flow.windowShift != nil)
   }
 
   /// A segment without data or options.

@@ -1,14 +1,12 @@
 /// What was sent to the guest of a stream and is not acknowledged: a scoreboard, and how much may be under way.
 ///
-/// Data is kept in the frames it left in. Loss is found by selective acknowledgment (RFC 6675), by three duplicates
+/// Data is kept in the frames it left in, those of one read as one segment, which is cut where that is needed. Loss is found by selective acknowledgment (RFC 6675), by three duplicates
 /// where the guest cannot select (RFC 6582), and by the timer (RFC 6298); the congestion window is NewReno's
 /// (RFC 5681).
 struct TCPSender {
   struct Segment {
     var start: SequenceNumber
-    /// The frame, and where in it the data is.
-    var bytes: [UInt8]
-    var data: Range<Int>
+    var data: FramedData
     /// The stream ends behind the data.
     var isLast = false
     var sentAt: UInt64
@@ -44,6 +42,8 @@ struct TCPSender {
   private var acknowledgedSinceGrowth = 0
   /// Bytes that are believed to be under way: RFC 6675's pipe.
   private(set) var underWay = 0
+  /// Host memory that is held: all frames of which a byte is not acknowledged.
+  private(set) var cost = 0
   /// Bytes believed lost and not sent again.
   private(set) var lost = 0
   private var duplicates = 0
@@ -79,12 +79,13 @@ struct TCPSender {
   /// Whether something lost may be sent again now.
   var mayResend: Bool { lost > 0 && underWay < max(congestionWindow, segmentSize) }
 
-  /// A new segment has left.
-  mutating func sent(_ bytes: [UInt8], _ data: Range<Int>, isLast: Bool, now: UInt64) {
-    let segment = Segment(start: next, bytes: bytes, data: data, isLast: isLast, sentAt: now)
+  /// New data has left, in as many frames as it took.
+  mutating func sent(_ data: FramedData, isLast: Bool, now: UInt64) {
+    let segment = Segment(start: next, data: data, isLast: isLast, sentAt: now)
     segments.append(segment)
     next = segment.end
     underWay += segment.length
+    cost += data.cost
   }
 
   /// RFC 9293 3.10.7.4, "SND.WND is updated".
@@ -154,7 +155,8 @@ extension TCPSender {
         roundTrip = now &- segment.sentAt
         latestArrival = max(latestArrival, segment.sentAt)
       }
-      segments[count].bytes = []
+      cost -= segment.data.cost
+      segments[count].data = .none
       count += 1
     }
     if count > 0 { segments.removeFirst(count) }
@@ -162,8 +164,7 @@ extension TCPSender {
       let part = place - segments[0].start
       if part > 0 {
         leave(segments[0], part)
-        let data = segments[0].data
-        segments[0].data = data.lowerBound + min(part, data.count)..<data.upperBound
+        segments[0].data.removeFirst(part)
         segments[0].start = place
       }
     }
@@ -236,14 +237,11 @@ extension TCPSender {
     return low
   }
 
-  /// Makes two segments of one; they share the frame.
+  /// Makes two segments of one; they share the frames.
   private mutating func split(_ index: Int, at place: SequenceNumber) {
-    let whole = segments[index]
-    let cut = whole.data.lowerBound + min(place - whole.start, whole.data.count)
-    var rest = whole
+    var rest = segments[index]
+    rest.data = segments[index].data.cut(to: place - rest.start)
     rest.start = place
-    rest.data = cut..<whole.data.upperBound
-    segments[index].data = whole.data.lowerBound..<cut
     segments[index].isLast = false
     segments.insert(rest, at: index + 1)
   }
@@ -330,5 +328,6 @@ extension TCPSender {
     segments.removeAll()
     underWay = 0
     lost = 0
+    cost = 0
   }
 }

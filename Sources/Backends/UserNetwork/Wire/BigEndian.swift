@@ -54,3 +54,17 @@ extension Array where Element == UInt8 {
   func addressV4(_ at: Int) -> IPAddress { IPAddress(v4: word32(at)) }
   func addressV6(_ at: Int) -> IPAddress { IPAddress(v6: word64(at), word64(at &+ 8)) }
 }
+
+extension MutableSpan where Element == UInt8 {
+  @inline(__always)
+  mutating func put(_ value: UInt16, _ at: Int) {
+    self[at] = UInt8(truncatingIfNeeded: value &>> 8)
+    self[at &+ 1] = UInt8(truncatingIfNeeded: value)
+  }
+
+  @inline(__always)
+  mutating func put(_ value: UInt32, _ at: Int) {
+    put(UInt16(truncatingIfNeeded: value &>> 16), at)
+    put(UInt16(truncatingIfNeeded: value), at &+ 2)
+  }
+}

@@ -1,3 +1,5 @@
+import Networks
+
 /// Which frames a driver wants to have, by their destination.
 ///
 /// - SeeAlso: VIRTIO 1.3 §5.1.6.5.1 to §5.1.6.5.3.
@@ -19,13 +21,13 @@ struct FrameFilter: Codable, Sendable, Equatable {
   var vlans: [UInt64]?
 
   /// Whether a frame, of at least the length of its header, goes to the driver.
-  func passes(_ frame: [UInt8], to address: [UInt8]) -> Bool {
+  func passes(_ frame: Frame, to address: [UInt8]) -> Bool {
     if let vlans, frame[12] == 0x81, frame[13] == 0, frame.count >= 16 {
       let vlan = Int(frame[14] & 0x0f) << 8 | Int(frame[15])
       guard vlans[vlan / 64] >> UInt64(vlan % 64) & 1 == 1 else { return false }
     }
     if isPromiscuous { return true }
-    let destination = Array(frame[..<6])
+    let destination = Array(frame.slice.prefix(6))
     if destination.allSatisfy({ $0 == 0xff }) { return !noBroadcast }
     if destination[0] & 1 == 1 {
       guard !noMulticast else { return false }

@@ -120,7 +120,7 @@ extension VirtioNetwork {
 
   private func isWanted(_ frame: Frame, _ state: State) -> Bool {
     let unfinished = frame.unfinished
-    guard frame.bytes.count >= Self.ethernetHeader, frame.bytes.count <= Frame.maximumLength else {
+    guard frame.count >= Self.ethernetHeader, frame.count <= Frame.maximumLength else {
       return false
     }
     // What the driver cannot finish it does not get; ports keep to it, but for what was on its way.
@@ -129,14 +129,14 @@ extension VirtioNetwork {
       let needed: Offloads = frame.isIPv6 ? .segmentTCPv6 : .segmentTCPv4
       guard state.guestOffloads.contains(needed) else { return false }
     }
-    return state.filter.passes(frame.bytes, to: state.address)
+    return state.filter.passes(frame, to: state.address)
   }
 
   /// Puts a frame into as many buffers as it takes. `false`: there are not enough now.
   private func put(_ frame: Frame, _ queue: VirtQueue, _ state: State) -> Bool {
     let mergeable = state.features.contains(.mergeableBuffers)
     let headerLength = Self.headerLength(state.features)
-    let total = headerLength + frame.bytes.count
+    let total = headerLength + frame.count
     var taken: [(tag: RequestTag, room: Int)] = []
     var room = 0
     while room < total {
@@ -161,7 +161,7 @@ extension VirtioNetwork {
       room += bytes
     }
     let bytes = Array(
-      header(of: frame, buffers: taken.count, state).prefix(headerLength) + frame.bytes)
+      header(of: frame, buffers: taken.count, state).prefix(headerLength) + frame.slice)
     var place = 0
     var written: [(tag: RequestTag, written: Int)] = []
     for (tag, room) in taken {

@@ -26,7 +26,6 @@ final class DNSConnection: HostConnection {
 
   static let longestMessage = 65535
   static let mostQuestions = 8
-  private static let pieceLimit = 64
 
   init(
     to server: NameServer, clock: any VMClock, _ ready: @escaping @Sendable (Readiness) -> Void
@@ -105,9 +104,9 @@ extension DNSConnection {
   }
 
   func receive(
-    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+    upTo count: Int, piecesOf size: Int, behind head: [UInt8], into bytes: inout [UInt8]
   ) -> Transfer {
-    pieces = []
+    bytes = []
     guard !answers.isEmpty else {
       return isOver || hasEnded && unanswered == 0 ? .moved(0) : .blocked
     }
@@ -116,12 +115,12 @@ extension DNSConnection {
     lastUsed = clock.now
     var left = count
     var finished = 0
-    while left > 0, !answers.isEmpty, pieces.count < Self.pieceLimit {
-      var piece = [UInt8](repeating: 0, count: prefix)
+    while left > 0, !answers.isEmpty {
+      bytes += head
       var room = min(size, left)
       while room > 0, !answers.isEmpty {
         let part = min(room, answers[0].count - sent)
-        piece += answers[0][sent..<sent + part]
+        bytes += answers[0][sent..<sent + part]
         sent += part
         room -= part
         left -= part
@@ -131,7 +130,6 @@ extension DNSConnection {
         sent = 0
         finished += 1
       }
-      pieces.append(piece)
     }
     finishedQuestions(finished)
     return .moved(count - left)

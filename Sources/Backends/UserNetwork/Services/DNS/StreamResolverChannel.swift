@@ -46,7 +46,6 @@ final class StreamResolverChannel: ResolverChannel {
     var question: [UInt8] = []
     private var sent = 0
     private var answers = DNSMessageAssembler()
-    private var pieces: [[UInt8]] = []
     private static let readSize = 16 << 10
 
     init(socket: InternetSocket) { self.socket = socket }
@@ -68,14 +67,14 @@ final class StreamResolverChannel: ResolverChannel {
 
     /// One piece a turn: the loop comes back for the next.
     private mutating func receiveOn() -> Event {
+      var bytes: [UInt8] = []
       let transfer = socket.receive(
-        upTo: Self.readSize, piecesOf: Self.readSize, behind: 0, into: &pieces)
+        upTo: Self.readSize, piecesOf: Self.readSize, behind: [], into: &bytes)
       switch transfer {
       case .blocked: return .nothing
       case .moved(1...):
         var at = 0
-        let message = pieces.first.flatMap { answers.take($0, &at, $0.count) }
-        return message.map { .message($0) } ?? .nothing
+        return answers.take(bytes, &at, bytes.count).map { .message($0) } ?? .nothing
       default: return fail()
       }
     }
