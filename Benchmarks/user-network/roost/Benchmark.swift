@@ -5,19 +5,22 @@ import UserNetwork
 import Work
 
 /// How many bytes of TCP the user network carries in a second of this process's processor time, driven by frames and
-/// without a guest. usage: up|down MEBIBYTES plain|long
+/// without a guest. usage: up|down MEBIBYTES plain|long [narrow]
 ///
 /// The other end is a child process, so that its time is its own. `long`: the guest leaves sums and the cutting of
-/// segments to us, and we to it, as virtio guests do. Each frame to the network is made and copied here, as a device
-/// does.
+/// segments to us, and we to it, as virtio guests do. `narrow`: the guest does not scale windows, so that they are of
+/// 64 KiB, as with libslirp. Each frame to the network is made and copied here, as a device does.
 @main struct Benchmark {
   static func main() throws {
     let arguments = CommandLine.arguments
-    if arguments.count == 5, let total = Int(arguments[2]), let listener = Int32(arguments[4]) {
+    if arguments.count == 5, arguments[3] == "child", let total = Int(arguments[2]),
+      let listener = Int32(arguments[4])
+    {
       beOtherEnd(isUp: arguments[1] == "up", total: total, listener: listener)
     }
-    guard arguments.count == 4, let size = Int(arguments[2]) else {
-      print("usage: \(arguments[0]) up|down MEBIBYTES plain|long")
+    let isNarrow = arguments.count == 5 && arguments[4] == "narrow"
+    guard arguments.count == 4 || isNarrow, let size = Int(arguments[2]) else {
+      print("usage: \(arguments[0]) up|down MEBIBYTES plain|long [narrow]")
       exit(64)
     }
     let isUp = arguments[1] == "up"
@@ -31,19 +34,31 @@ import Work
       plan: plan, loop: loop, clock: HostTime(loop), host: HostSockets(loop: loop))
     let isLong = arguments[3] == "long"
     network.accept(isLong ? [.checksum, .segmentTCPv4] : [])
-    let card = Card(network, loop, port: port, isUp: isUp, total: total, isLong: isLong)
+    let card = Card(
+      network, loop, port: port, isUp: isUp, total: total, isLong: isLong, isNarrow: isNarrow)
     network.attach(card)
+    let before = timeUsed()
     loop.post { card.connect() }
     _ = card.isDone.wait()
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    let system = Double(usage.ru_stime.tv_sec) + Double(usage.ru_stime.tv_usec) / 1e6
-    let seconds = Double(usage.ru_utime.tv_sec) + Double(usage.ru_utime.tv_usec) / 1e6 + system
+    let after = timeUsed()
+    let system = after.system - before.system
+    let seconds = after.user - before.user + system
     let rate = Int(Double(size) / seconds)
     print(
-      "roost \(arguments[1]) \(arguments[3]): \(rate) MiB per processor second "
-        + "(\(rounded(seconds)) s, of them \(rounded(system)) s in the host)")
+      "roost \(arguments[1]) \(arguments[3])\(isNarrow ? " narrow" : ""): "
+        + "\(rate) MiB per processor second (\(rounded(seconds)) s, of them "
+        + "\(rounded(system)) s in the host; \(total / max(1, card.frames)) bytes a frame)")
     exit(0)
+  }
+
+  /// This process's processor time so far, in seconds.
+  static func timeUsed() -> (user: Double, system: Double) {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return (
+      Double(usage.ru_utime.tv_sec) + Double(usage.ru_utime.tv_usec) / 1e6,
+      Double(usage.ru_stime.tv_sec) + Double(usage.ru_stime.tv_usec) / 1e6
+    )
   }
 
   static func rounded(_ seconds: Double) -> Double { (seconds * 100).rounded() / 100 }
@@ -102,6 +117,9 @@ final class Card: NetworkPortUser, @unchecked Sendable {
   private let port: UInt16
   private let segment: Int
   private let isLong: Bool
+  private let isNarrow: Bool
+  /// Those with data.
+  private(set) var frames = 0
   private let payload: [UInt8]
   private let payloadSum: UInt32
   private var isEstablished = false
@@ -114,7 +132,8 @@ final class Card: NetworkPortUser, @unchecked Sendable {
   private var received = 0
 
   init(
-    _ network: UserNetwork, _ loop: any Loop, port: UInt16, isUp: Bool, total: Int, isLong: Bool
+    _ network: UserNetwork, _ loop: any Loop, port: UInt16, isUp: Bool, total: Int, isLong: Bool,
+    isNarrow: Bool
   ) {
     self.network = network
     self.loop = loop
@@ -122,12 +141,15 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     self.isUp = isUp
     self.total = total
     self.isLong = isLong
+    self.isNarrow = isNarrow
     segment = isLong ? 44 * 1460 : 1460
     payload = (0..<segment).map { UInt8(truncatingIfNeeded: $0 &* 7) }
     payloadSum = UInt32(InternetSum.of(payload, 0..<segment))
   }
 
-  func connect() { _ = network.send([frame(2, 0, [2, 4, 5, 180, 1, 3, 3, 7])]) }
+  func connect() {
+    _ = network.send([frame(2, 0, [2, 4, 5, 180] + (isNarrow ? [] : [1, 3, 3, 7]))])
+  }
 
   private func frame(_ flags: UInt8, _ count: Int, _ options: [UInt8] = []) -> Frame {
     var bytes: [UInt8] = []
@@ -158,7 +180,10 @@ final class Card: NetworkPortUser, @unchecked Sendable {
       while sum >> 16 != 0 { sum = (sum & 0xffff) + (sum >> 16) }
       put(&bytes, ~UInt16(sum), 50)
     }
-    if count > 0 { bytes += payload }
+    if count > 0 {
+      bytes += payload
+      frames += 1
+    }
     next &+= UInt32(count) + (flags & 3 == 0 ? 0 : 1)
     frame.bytes = bytes
     return frame
@@ -169,7 +194,7 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     bytes[at + 1] = UInt8(truncatingIfNeeded: value)
   }
 
-  private func word(_ frame: borrowing Frame, _ at: Int) -> UInt32 {
+  private func word(_ frame: Frame, _ at: Int) -> UInt32 {
     UInt32(frame[at]) << 24 | UInt32(frame[at + 1]) << 16 | UInt32(frame[at + 2]) << 8
       | UInt32(frame[at + 3])
   }
@@ -179,8 +204,7 @@ final class Card: NetworkPortUser, @unchecked Sendable {
       let frames = network.receive(upTo: .max)
       if frames.isEmpty { return }
       var owes = false
-      let waiting = frames.span
-      for index in waiting.indices { owes = take(waiting[index]) || owes }
+      for frame in frames { owes = take(frame) || owes }
       var batch: [Frame] = []
       if isUp {
         while isEstablished, sent < total, batch.count < 64,
@@ -198,7 +222,7 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     }
   }
 
-  private func take(_ frame: borrowing Frame) -> Bool {
+  private func take(_ frame: Frame) -> Bool {
     guard frame.count >= 54, frame[23] == 6 else { return false }
     let header = Int(frame[46] >> 4) * 4
     let flags = frame[47]
@@ -207,7 +231,7 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     window = Int(word(frame, 48) >> 16) << scale
     if flags & 2 != 0 {
       receivedNext = word(frame, 38) &+ 1
-      scale = 4
+      scale = isNarrow ? 0 : 4
       isEstablished = true
       return true
     }
@@ -216,6 +240,7 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     if word(frame, 38) == receivedNext {
       receivedNext &+= UInt32(length)
       received += length
+      frames += 1
     }
     return true
   }

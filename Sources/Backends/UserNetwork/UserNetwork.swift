@@ -40,7 +40,7 @@ package final class UserNetwork: NetworkPort {
   }
 
   /// Bytes that wait for the guest, and for the loop.
-  private static let queueLimit = 524288
+  private static let queueLimit = 512 << 10
 
   /// `secret` is what initial sequence numbers are mixed with.
   package init(

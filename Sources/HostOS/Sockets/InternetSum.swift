@@ -18,7 +18,7 @@ package enum InternetSum {
   }
 
   /// The sum of two sums.
-  @inlinable @inline(__always) package static func add(_ a: UInt16, _ b: UInt16) -> UInt16 {
+  package static func add(_ a: UInt16, _ b: UInt16) -> UInt16 {
     let sum = UInt32(a) &+ UInt32(b)
     return UInt16(truncatingIfNeeded: (sum & 0xffff) &+ (sum &>> 16))
   }

@@ -221,11 +221,12 @@ final class FakeConnection: HostConnection, @unchecked Sendable {
   }
 
   func receive(
-    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+    upTo count: Int, piecesOf size: Int, behind head: [UInt8], into bytes: inout [UInt8]
   ) -> Transfer {
+    bytes = []
     guard let all = take(count) else { return ending ?? .blocked }
-    pieces = stride(from: 0, to: all.count, by: size).map { from in
-      [UInt8](repeating: 0, count: prefix) + all[from..<min(from + size, all.count)]
+    for from in stride(from: 0, to: all.count, by: size) {
+      bytes += head + all[from..<min(from + size, all.count)]
     }
     return .moved(all.count)
   }

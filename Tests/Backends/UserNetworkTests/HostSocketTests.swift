@@ -1,3 +1,4 @@
+import Glibc
 import HostOS
 import Networks
 import Testing
@@ -151,5 +152,45 @@ import Work
         #expect(error.description.hasPrefix("cannot listen at port \(place.port): "))
       }
     }
+  }
+
+  @Test func `a stream is received in pieces behind heads, as many as came`() throws {
+    let loopback = SocketAddress(isV6: false, high: 0, low: 0x7f00_0001, port: 0)
+    let listener = try InternetSocket.bind(.stream, at: loopback)
+    let sender = try InternetSocket.connect(.stream, to: try #require(listener.localAddress))
+    wait(listener)
+    let (receiver, _) = try #require(listener.accept())
+    var bytes: [UInt8] = [1]
+    #expect(receiver.receive(upTo: 9, piecesOf: 3, behind: [], into: &bytes) == .blocked)
+    #expect(bytes.isEmpty)
+    for (count, size) in [(1, 3), (3, 3), (4, 3), (200, 3), (4000, 1), (70_000, 1460)] {
+      let data = Array(Pattern.bytes(0, count))
+      let head: [UInt8] = [0xff, 0xfe]
+      #expect(sender.send(data, 0..<count) == .moved(count))
+      var read: [UInt8] = []
+      while read.count < count {
+        wait(receiver)
+        let transfer = receiver.receive(
+          upTo: 2 * count, piecesOf: size, behind: head, into: &bytes)
+        guard case .moved(let moved) = transfer, moved > 0 else { break }
+        let before = read.count
+        for start in stride(from: 0, to: bytes.count, by: head.count + size) {
+          let piece = bytes[start..<min(start + head.count + size, bytes.count)]
+          #expect(piece.starts(with: head) && piece.count > head.count)
+          read += piece.dropFirst(head.count)
+        }
+        #expect(read.count - before == moved)
+      }
+      #expect(read == data)
+    }
+    sender.finishSending()
+    wait(receiver)
+    #expect(receiver.receive(upTo: 9, piecesOf: 3, behind: [1], into: &bytes) == .moved(0))
+    #expect(bytes.isEmpty)
+  }
+
+  private func wait(_ socket: InternetSocket) {
+    var wanted = pollfd(fd: socket.handle, events: Int16(POLLIN), revents: 0)
+    poll(&wanted, 1, -1)
   }
 }

@@ -160,6 +160,29 @@ private struct NetworkBench {
     #expect(received[0].header == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0])
   }
 
+  @Test func `frames that lie in one array arrive like any others`() {
+    let bench = NetworkBench()
+    var long = bench.frame(5, count: 4000)
+    long.bytes[12] = 0x86
+    long.bytes[13] = 0xdd
+    long.bytes[66] = 0x50
+    long.unfinished.checksum = (54, 16)
+    long.unfinished.segmentSize = 1400
+    let frames = [bench.frame(3), long, bench.frame(4, count: 1514)]
+    let storage = frames.flatMap(\.bytes)
+    var start = 0
+    let parts = frames.map { frame in
+      defer { start += frame.count }
+      return Frame(in: storage, start..<start + frame.count, unfinished: frame.unfinished)
+    }
+    bench.offer(3, size: 8192)
+    bench.ports[0].deliver(parts)
+    bench.bench.loop.run()
+    let received = bench.received()
+    #expect(received.map(\.frame) == frames.map(\.bytes))
+    #expect(received[1].header == [1, 4, 74, 0, 0x78, 5, 54, 0, 16, 0, 1, 0])
+  }
+
   @Test(arguments: Dialect.all)
   func `a long frame is spread over buffers, all of them or none`(dialect: Dialect) {
     let bench = NetworkBench(dialect: dialect.features)

@@ -69,12 +69,18 @@ private final class Call {
 
   /// Reads once; answers how many bytes came.
   func read(_ count: Int) -> Int {
-    var pieces: [[UInt8]] = []
-    let transfer = connection.receive(upTo: count, piecesOf: 100, behind: 2, into: &pieces)
+    let head: [UInt8] = [0xa5, 0x5a]
+    var bytes: [UInt8] = []
+    let transfer = connection.receive(upTo: count, piecesOf: 100, behind: head, into: &bytes)
     guard case .moved(let moved) = transfer else { return 0 }
-    let bytes = pieces.flatMap { $0.dropFirst(2) }
-    require(bytes.count == moved && moved <= count, "pieces hold what was read")
-    for byte in bytes { take(byte) }
+    var read = 0
+    for start in stride(from: 0, to: bytes.count, by: 102) {
+      let piece = bytes[start..<min(start + 102, bytes.count)]
+      require(piece.starts(with: head), "each piece is behind its head")
+      for byte in piece.dropFirst(2) { take(byte) }
+      read += piece.count - 2
+    }
+    require(read == moved && moved <= count, "pieces hold what was read")
     return moved
   }
 

@@ -142,8 +142,9 @@ final class ScriptedSocket: HostConnection, HostDatagrams, @unchecked Sendable {
   }
 
   func receive(
-    upTo count: Int, piecesOf size: Int, behind prefix: Int, into pieces: inout [[UInt8]]
+    upTo count: Int, piecesOf size: Int, behind head: [UInt8], into bytes: inout [UInt8]
   ) -> Transfer {
+    bytes = []
     var taken: [UInt8] = []
     while taken.count < count, !offered.isEmpty {
       let part = offered[0].prefix(count - taken.count)
@@ -152,8 +153,8 @@ final class ScriptedSocket: HostConnection, HostDatagrams, @unchecked Sendable {
       if offered[0].isEmpty { offered.removeFirst() }
     }
     guard !taken.isEmpty else { return ending ?? .blocked }
-    pieces = stride(from: 0, to: taken.count, by: size).map { from in
-      [UInt8](repeating: 0, count: prefix) + taken[from..<min(from + size, taken.count)]
+    for from in stride(from: 0, to: taken.count, by: size) {
+      bytes += head + taken[from..<min(from + size, taken.count)]
     }
     return .moved(taken.count)
   }

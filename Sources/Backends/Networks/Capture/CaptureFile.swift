@@ -69,7 +69,7 @@ package final class CaptureFile: Sendable {
           continue
         }
         state.waiting += PCAPNG.packet(
-          frame.bytes, at: now, direction, dropped: state.droppedInRow)
+          frame.slice, at: now, direction, dropped: state.droppedInRow)
         state.droppedInRow = 0
       }
       return wasEmpty

@@ -31,7 +31,7 @@ package enum PCAPNG {
 
   /// A frame: §4.3 "Enhanced Packet Block". `dropped`: how many before it could not be recorded.
   package static func packet(
-    _ frame: [UInt8], at time: UInt64, _ direction: Direction, dropped: UInt64 = 0
+    _ frame: some Collection<UInt8>, at time: UInt64, _ direction: Direction, dropped: UInt64 = 0
   ) -> [UInt8] {
     let captured = frame.prefix(snapLength)
     var body: [UInt8] = []

@@ -141,7 +141,9 @@ extension NetworkStack {
       writeHeaders(
         &bytes, from: flow.key.remote.address, to: flow.key.guest.address, IPProtocol.tcp)
     else { return nil }
-    return SegmentHeaders(bytes, of: flow, leavesSum: accepted.contains(.checksum))
+    return SegmentHeaders(
+      bytes, of: flow.key, segmentSize: flow.sender.segmentSize,
+      leavesSum: accepted.contains(.checksum))
   }
 
   /// The window that a segment tells, which leaves now: it acknowledges too.

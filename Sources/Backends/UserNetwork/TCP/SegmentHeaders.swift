@@ -14,8 +14,8 @@ struct SegmentHeaders {
   private let segmentSize: Int
 
   /// - Parameter bytes: the headers as they are for a segment without data, with sums or without.
-  init(_ bytes: [UInt8], of flow: TCPFlow, leavesSum: Bool) {
-    let isV6 = flow.key.guest.address.isV6
+  init(_ bytes: [UInt8], of key: FlowKey, segmentSize: Int, leavesSum: Bool) {
+    let isV6 = key.guest.address.isV6
     start = bytes.count - TCPHeader.length
     var bytes = bytes
     // What differs from frame to frame is left out of the sums.
@@ -30,10 +30,9 @@ struct SegmentHeaders {
     }
     bytes.put(UInt16(0), start + Place.sum)
     self.bytes = bytes
-    pseudoHeaderSum = pseudoSum(
-      flow.key.remote.address, flow.key.guest.address, IPProtocol.tcp, 0)
+    pseudoHeaderSum = pseudoSum(key.remote.address, key.guest.address, IPProtocol.tcp, 0)
     self.leavesSum = leavesSum
-    segmentSize = flow.sender.segmentSize
+    self.segmentSize = segmentSize
   }
 
   /// Places in a frame, and from where TCP's header begins.
@@ -58,19 +57,26 @@ struct SegmentHeaders {
       let length = message &+ UInt16(IPv4.headerLength)
       bytes.put(length, first &+ Place.lengthV4)
       bytes.put(identification, first &+ Place.identification)
-      let sum = InternetSum.add(InternetSum.add(headerSum, length), identification)
-      bytes.put(~sum, first &+ Place.sumV4)
+      bytes.put(~sum(headerSum, length, identification), first &+ Place.sumV4)
     } else {
       bytes.put(message, first &+ Place.lengthV6)
     }
     let segment = first &+ start
     bytes.put(sequence.raw, segment &+ Place.sequence)
     bytes.put(window, segment &+ Place.window)
-    let pseudo = InternetSum.add(pseudoHeaderSum, message)
-    let sum =
+    let total =
       leavesSum
-      ? pseudo : ~InternetSum.add(pseudo, InternetSum.of(bytes.span, segment..<frame.upperBound))
-    bytes.put(sum, segment &+ Place.sum)
+      ? sum(pseudoHeaderSum, message, 0)
+      : ~sum(pseudoHeaderSum, message, InternetSum.of(bytes.span, segment..<frame.upperBound))
+    bytes.put(total, segment &+ Place.sum)
+  }
+
+  /// The sum of three, as `InternetSum.add` of two, which is not inlined here.
+  @inline(__always)
+  private func sum(_ a: UInt16, _ b: UInt16, _ c: UInt16) -> UInt16 {
+    var sum = UInt32(a) &+ UInt32(b) &+ UInt32(c)
+    sum = (sum & 0xffff) &+ (sum &>> 16)
+    return UInt16(truncatingIfNeeded: sum &+ (sum &>> 16))
   }
 
   /// What is left to the guest of a frame with so much data.

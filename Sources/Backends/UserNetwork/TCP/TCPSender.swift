@@ -1,8 +1,8 @@
 /// What was sent to the guest of a stream and is not acknowledged: a scoreboard, and how much may be under way.
 ///
-/// Data is kept in the frames it left in, those of one read as one segment, which is cut where that is needed. Loss is found by selective acknowledgment (RFC 6675), by three duplicates
-/// where the guest cannot select (RFC 6582), and by the timer (RFC 6298); the congestion window is NewReno's
-/// (RFC 5681).
+/// Data is kept in the frames it left in, those of one read as one segment, which is cut where that is needed. Loss is
+/// found by selective acknowledgment (RFC 6675), by three duplicates where the guest cannot select (RFC 6582), and by
+/// the timer (RFC 6298); the congestion window is NewReno's (RFC 5681).
 struct TCPSender {
   struct Segment {
     var start: SequenceNumber

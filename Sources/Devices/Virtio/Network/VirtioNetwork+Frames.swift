@@ -160,8 +160,10 @@ extension VirtioNetwork {
       taken.append((tag, bytes))
       room += bytes
     }
-    let bytes = Array(
-      header(of: frame, buffers: taken.count, state).prefix(headerLength) + frame.slice)
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(total)
+    bytes += header(of: frame, buffers: taken.count, state).prefix(headerLength)
+    bytes += frame.slice
     var place = 0
     var written: [(tag: RequestTag, written: Int)] = []
     for (tag, room) in taken {
@@ -211,17 +213,17 @@ extension [Frame] {
 extension Frame {
   /// Where the network header begins, behind a VLAN tag if there is one.
   private var networkHeader: Int {
-    bytes.count > 18 && bytes[12] == 0x81 && bytes[13] == 0 ? 18 : 14
+    count > 18 && self[12] == 0x81 && self[13] == 0 ? 18 : 14
   }
 
   fileprivate var isIPv6: Bool {
     let start = networkHeader
-    return bytes.count >= start && bytes[start - 2] == 0x86 && bytes[start - 1] == 0xdd
+    return count >= start && self[start - 2] == 0x86 && self[start - 1] == 0xdd
   }
 
   /// The bytes up to the end of the TCP header, which each segment repeats: a hint. RFC 9293 §3.1, Data Offset.
   fileprivate var headerLength: Int {
-    guard let start = unfinished.checksum?.start, start + 12 < bytes.count else { return 0 }
-    return start + Int(bytes[start + 12] >> 4) * 4
+    guard let start = unfinished.checksum?.start, start + 12 < count else { return 0 }
+    return start + Int(self[start + 12] >> 4) * 4
   }
 }
