@@ -194,9 +194,8 @@ final class Card: NetworkPortUser, @unchecked Sendable {
     bytes[at + 1] = UInt8(truncatingIfNeeded: value)
   }
 
-  private func word(_ frame: Frame, _ at: Int) -> UInt32 {
-    UInt32(frame[at]) << 24 | UInt32(frame[at + 1]) << 16 | UInt32(frame[at + 2]) << 8
-      | UInt32(frame[at + 3])
+  private func word(_ bytes: UnsafeRawBufferPointer, _ at: Int) -> UInt32 {
+    UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self))
   }
 
   func portReady(_ events: PortEvents) {
@@ -223,26 +222,28 @@ final class Card: NetworkPortUser, @unchecked Sendable {
   }
 
   private func take(_ frame: Frame) -> Bool {
-    guard frame.count >= 54, frame[23] == 6 else { return false }
-    let header = Int(frame[46] >> 4) * 4
-    let flags = frame[47]
-    if flags & 4 != 0 { fatalError("reset") }
-    acknowledged = word(frame, 42)
-    window = Int(word(frame, 48) >> 16) << scale
-    if flags & 2 != 0 {
-      receivedNext = word(frame, 38) &+ 1
-      scale = isNarrow ? 0 : 4
-      isEstablished = true
+    frame.slice.withUnsafeBytes { bytes in
+      guard bytes.count >= 54, bytes[23] == 6 else { return false }
+      let header = Int(bytes[46] >> 4) * 4
+      let flags = bytes[47]
+      if flags & 4 != 0 { fatalError("reset") }
+      acknowledged = word(bytes, 42)
+      window = Int(word(bytes, 48) >> 16) << scale
+      if flags & 2 != 0 {
+        receivedNext = word(bytes, 38) &+ 1
+        scale = isNarrow ? 0 : 4
+        isEstablished = true
+        return true
+      }
+      let length = bytes.count - 34 - header
+      guard length > 0 else { return false }
+      if word(bytes, 38) == receivedNext {
+        receivedNext &+= UInt32(length)
+        received += length
+        frames += 1
+      }
       return true
     }
-    let length = frame.count - 34 - header
-    guard length > 0 else { return false }
-    if word(frame, 38) == receivedNext {
-      receivedNext &+= UInt32(length)
-      received += length
-      frames += 1
-    }
-    return true
   }
 }
 

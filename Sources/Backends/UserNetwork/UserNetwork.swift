@@ -39,7 +39,8 @@ package final class UserNetwork: NetworkPort {
     var userBell: (any Doorbell)?
   }
 
-  /// Bytes that wait for the guest, and for the loop.
+  /// Bytes that wait for the guest, and for the loop. A stream is not read from while as many wait, and then at once what
+  /// one read brings.
   private static let queueLimit = 512 << 10
 
   /// `secret` is what initial sequence numbers are mixed with.

@@ -174,7 +174,7 @@ void roost_keep_freed_memory(void) {
 #ifdef __GLIBC__
   mallopt(M_TRIM_THRESHOLD, 32 << 20);
   mallopt(M_TOP_PAD, 4 << 20);
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_MMAP_THRESHOLD, 2 << 20);
 #endif
 }
 

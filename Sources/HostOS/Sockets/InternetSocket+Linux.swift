@@ -149,7 +149,8 @@ extension InternetSocket {
     return transfer
   }
 
-  private static let pieceLimit = 360
+  /// What the host takes at once: IOV_MAX.
+  private static let pieceLimit = 1024
 
   /// Lets the process have as many handles as the host allows, and keep the memory of frames between them.
   package static func prepareProcess() {

@@ -39,7 +39,7 @@ import Testing
     for (index, frame) in frames.enumerated() {
       headers.complete(
         &span, frame.range, at: SequenceNumber(0xffff_ff00) + 100 * index,
-        window: UInt16(1000 + index), identification: UInt16(0xfffe &+ index & 0xffff))
+        window: UInt16(1000 + index), identification: UInt16(truncatingIfNeeded: 0xfffe + index))
     }
     for (index, (range, data)) in frames.enumerated() {
       let unfinished = headers.unfinished(dataCount: data.count)

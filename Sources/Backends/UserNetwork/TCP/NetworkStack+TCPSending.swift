@@ -42,10 +42,12 @@ extension NetworkStack {
     waiting.append(flow.token)
   }
 
-  /// The data of one frame that the guest cuts, and of all frames that one read fills.
+  /// The data of one frame that the guest cuts.
   private static let longestFrame = 65535 - 60
+  /// The data of all frames that one read fills. Each read has the host's TCP acknowledge, which costs more than copying
+  /// half a megabyte does.
   private static let shortestRead = 2 << 10
-  private static let longestRead = 512 << 10
+  private static let longestRead = 1 << 20
 
   /// Reads once from the host, right behind headers, and sends what that brings: a segment in each frame, or many where
   /// the guest cuts them.
