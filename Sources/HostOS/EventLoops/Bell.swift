@@ -7,12 +7,9 @@ final class Bell: Doorbell {
   private let source: HandleSource
 
   init(on loop: EventLoop, _ answer: @escaping @Sendable () -> Void) throws(HostError) {
-    let counter = try Counter()
-    self.counter = counter
-    source = try loop.watch(counter.handle, for: .readable) { _ in
-      counter.take()
-      answer()
-    }
+    counter = try Counter()
+    // Told of each ring, the loop need not set the count back, which is a call of the host's for each.
+    source = try loop.watch(counter.handle, for: [.readable, .eachTime]) { _ in answer() }
   }
 
   deinit { source.cancel() }

@@ -16,10 +16,4 @@ final class Counter: Sendable {
     var one: UInt64 = 1
     _ = write(handle, &one, 8)
   }
-
-  /// Back to zero.
-  func take() {
-    var count: UInt64 = 0
-    _ = read(handle, &count, 8)
-  }
 }

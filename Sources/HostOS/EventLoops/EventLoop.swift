@@ -77,6 +77,8 @@ package struct Readiness: OptionSet, Sendable {
   package static let writable = Readiness(rawValue: 2)
   /// The other end is gone, or the handle failed. Always told, never asked for.
   package static let ended = Readiness(rawValue: 4)
+  /// As an interest: to be told when a handle becomes ready, each time, and not for as long as it is.
+  package static let eachTime = Readiness(rawValue: 8)
 }
 
 extension EventLoop {
@@ -209,9 +211,7 @@ extension EventLoop {
     while !hasEnded {
       poller.wait { token, readiness in
         switch token {
-        case Poller.wakeToken:
-          poller.takeWake()
-          hasEnded = runPosted()
+        case Poller.wakeToken: hasEnded = runPosted()
         case Poller.timerToken:
           poller.takeTimer()
           ringTimers()

@@ -20,13 +20,12 @@ final class Poller: Sendable {
     guard timer >= 0 else { throw .last("make a timer") }
     self.timer = Descriptor(owning: timer)
     bell = try Counter()
-    try add(bell.handle, token: Self.wakeToken, .readable)
+    try add(bell.handle, token: Self.wakeToken, [.readable, .eachTime])
     try add(timer, token: Self.timerToken, .readable)
   }
 
   /// Makes `wait` return, now or the next time.
   func wake() { bell.add() }
-  func takeWake() { bell.take() }
 
   /// Makes `wait` return at `deadline`, or at once if that has passed.
   func arm(_ deadline: HostInstant) {
@@ -71,6 +70,7 @@ final class Poller: Sendable {
     var bits: UInt32 = 0
     if interests.contains(.readable) { bits |= EPOLLIN.rawValue | EPOLLRDHUP.rawValue }
     if interests.contains(.writable) { bits |= EPOLLOUT.rawValue }
+    if interests.contains(.eachTime) { bits |= EPOLLET.rawValue }
     return epoll_event(events: bits, data: epoll_data_t(u64: token))
   }
 
