@@ -213,6 +213,11 @@ let package = Package(
       .executableTarget(
         name: "UserNetworkBenchmark", dependencies: ["UserNetwork", "Networks", "HostOS", "Work"],
         path: "Benchmarks/user-network/roost", swiftSettings: common),
+      // Benchmarks/virtio-block: `PART=VirtioBlockBenchmark swift build -c release`.
+      .executableTarget(
+        name: "VirtioBlockBenchmark",
+        dependencies: ["Kit", "Virtio", "Disks", "PCI", "Board", "Memory", "HostOS", "Work"],
+        path: "Benchmarks/virtio-block", swiftSettings: common),
 
       // Tests: the same tree.
       .target(
