@@ -2,7 +2,8 @@ import Foundation
 import PackagePlugin
 
 /// Builds the system guests of Tests/Guests/Programs: one bare-metal image for all of them, which the
-/// tests find as the resource `guests.elf`. It needs nothing but the toolchain that builds the package.
+/// tests find as the resource `guests.elf`; and a program for Linux of Tests/Guests/Floats, the resource
+/// `floats`. It needs nothing but the toolchain that builds the package.
 @main
 struct BuildGuests: BuildToolPlugin {
   func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {
@@ -15,6 +16,10 @@ struct BuildGuests: BuildToolPlugin {
     let swift = try files(in: programs, ending: "swift")
     let other = try files(in: programs, ending: "S") + files(in: programs, ending: "c")
     let script = programs.appending(path: "Boot/guest.ld")
+    let floats = context.pluginWorkDirectoryURL.appending(path: "floats")
+    let floatsFolder = target.directoryURL.appending(path: "Floats")
+    let floatsSources =
+      try files(in: floatsFolder, ending: "c") + files(in: floatsFolder, ending: "S")
 
     return [
       .buildCommand(
@@ -37,6 +42,15 @@ struct BuildGuests: BuildToolPlugin {
         ] + other.map { $0.path() },
         inputFiles: other + [object, script] + (try files(in: header, ending: "h")),
         outputFiles: [image]),
+      .buildCommand(
+        displayName: "Compiling the program of floating-point instructions", executable: clang,
+        arguments: [
+          "-target", "x86_64-unknown-linux-gnu", "-ffreestanding", "-O2", "-Wall", "-Wextra",
+          "-Wno-parentheses", "-Werror", "-fno-stack-protector", "-fno-pic", "-nostdlib", "-static",
+          "-fuse-ld=lld", "-o", floats.path(),
+        ] + floatsSources.map { $0.path() },
+        inputFiles: floatsSources + (try files(in: floatsFolder, ending: "h")),
+        outputFiles: [floats]),
     ]
   }
 

@@ -10,6 +10,7 @@ import Testing
   @Suite struct SavedGuestTests {}
   @Suite struct LinuxBootTests {}
   @Suite struct DeviceGuestTests {}
+  @Suite struct FloatGuestTests {}
   @Suite struct HostileGuestTests {}
 }
 

@@ -18,6 +18,65 @@ __attribute__((constructor)) static void look_at_host(void) {
 bool x86_has_fma = false, x86_has_f16c = false;
 #endif
 
+// MARK: - Trials
+
+static _Thread_local uint32_t raised;
+
+#if X86_NATIVE && defined(__linux__)
+#include <pthread.h>
+#include <signal.h>
+#include <ucontext.h>
+
+/// Whether the thread is in a trial, and the flags with which its first exception was reported.
+static _Thread_local volatile bool is_trying;
+static _Thread_local volatile uint32_t reported;
+static struct sigaction others;
+
+static void note_exception(int number, siginfo_t *info, void *context) {
+  struct _libc_fpstate *floats = ((ucontext_t *)context)->uc_mcontext.fpregs;
+  uint32_t flags = floats->mxcsr & 0x3f;
+  if (is_trying && flags & ~(floats->mxcsr >> 7)) {
+    if (!reported) reported = flags;
+    floats->mxcsr |= 0x1f80;
+  } else {
+    // It is no trial's: whoever listened before hears of it, when the instruction is carried out again.
+    sigaction(number, &others, 0);
+  }
+}
+
+static void listen_for_exceptions(void) {
+  struct sigaction action = {.sa_sigaction = note_exception, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+  sigaction(SIGFPE, &action, &others);
+}
+
+void x86_begin_trial(uint32_t mxcsr) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, listen_for_exceptions);
+  reported = 0;
+  is_trying = true;
+  x86_write_mxcsr(mxcsr & ~0x3f);
+}
+
+void x86_end_trial(uint32_t mxcsr) {
+  raised |= reported ? reported : x86_read_mxcsr() & 0x3f;
+  x86_write_mxcsr(mxcsr);
+  is_trying = false;
+}
+#else
+void x86_begin_trial(uint32_t mxcsr) { x86_write_mxcsr(mxcsr | 0x1f80); }
+
+void x86_end_trial(uint32_t mxcsr) {
+  raised |= x86_read_mxcsr() & 0x3f;
+  x86_write_mxcsr(mxcsr);
+}
+#endif
+
+uint32_t x86_take_raised(void) {
+  uint32_t flags = raised;
+  raised = 0;
+  return flags;
+}
+
 // MARK: - Where the host has no FMA
 
 #define X86_FUSED_ELEMENT(type, fused)                                                            \

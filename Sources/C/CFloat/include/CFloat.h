@@ -41,6 +41,16 @@ static inline void x86_write_mxcsr(uint32_t value) {
 #endif
 }
 
+/// A trial carries out operations with the exceptions unmasked that are unmasked in `mxcsr`, to see what they raise. What a
+/// result must be to overflow or underflow, and whether it is then inexact, is another matter where those are not masked
+/// (SDM Vol. 1 §4.9.1.4, §4.9.1.5), and the host's processor alone knows for every operation. It tells by SIGFPE; the trial
+/// goes on with all masked.
+void x86_begin_trial(uint32_t mxcsr);
+/// Ends it, and leaves `mxcsr` to go on with.
+void x86_end_trial(uint32_t mxcsr);
+/// The flags that this thread's trials have raised since it was asked.
+uint32_t x86_take_raised(void);
+
 // MARK: - NaNs: SDM Vol. 1 Table 4-7 "Rules for Handling NaNs"
 
 /// The result `r` of an operation on `x` and `y`, or the NaN that it must be.
@@ -406,3 +416,4 @@ static inline x86_words x86_cvtps2ph(x86_floats b, uint8_t immediate) {
 }
 
 #include "CCipher.h"
+#include "CTranscendental.h"

@@ -69,6 +69,31 @@ struct VectorExceptionTests {
     #expect(try machine.run([0x66, 0x0f, 0x5e, 0xca]) == X86.Exception.invalidOpcode)
   }
 
+  #if arch(x86_64)
+    // SDM Vol. 1 §4.9.1.4, §4.9.1.5: results that would be tiny or too large, exact but for that.
+    @Test func `unmasked underflow and overflow are reported of exact results, without precision`()
+      throws
+    {
+      let machine = try LongModeCore()
+      machine.cpu.pointee.cr4 |= X86.CR4.simdExceptions
+      machine.cpu.pointee.mxcsr = 0x1f80 & ~(1 << 11 | 1 << 10)  // underflow, overflow unmasked
+      machine.cpu.setVector(1, SIMD2<Double>(.leastNormalMagnitude, 1))
+      machine.cpu.setVector(2, SIMD2<Double>(0.5, 1))
+      #expect(try machine.run([0x66, 0x0f, 0x59, 0xca]) == X86.Exception.simd)  // mulpd xmm1, xmm2
+      #expect(machine.cpu.vector(1, as: Doubles.self) == [.leastNormalMagnitude, 1])
+      #expect(machine.cpu.pointee.mxcsr & 0x3f == 0x10)
+      machine.cpu.pointee.mxcsr &= ~0x3f
+      machine.cpu.setVector(1, SIMD2<Double>(0x1p1023, 1))
+      machine.cpu.setVector(2, SIMD2<Double>(2, 3))
+      #expect(try machine.run([0x66, 0x0f, 0x59, 0xca]) == X86.Exception.simd)
+      #expect(machine.cpu.pointee.mxcsr & 0x3f == 8)
+      // Masked, overflow is always inexact, and an exact tiny result is no underflow.
+      machine.cpu.pointee.mxcsr = 0x1f80
+      #expect(try machine.run([0x66, 0x0f, 0x59, 0xca]) == nil)
+      #expect(machine.cpu.pointee.mxcsr & 0x3f == 0x28)
+    }
+  #endif
+
   @Test func `a comparison that faults leaves the flags`() throws {
     let machine = try LongModeCore()
     machine.cpu.pointee.cr4 |= X86.CR4.simdExceptions

@@ -33,6 +33,16 @@ struct X87InstructionTests {
     #expect(machine.cpu.x87.pointee.tags == 0)
   }
 
+  @Test func `no x87 instruction leaves flags in MXCSR`() throws {
+    for modrm in 0xe0...0xff as ClosedRange<UInt8> {
+      try machine.run([0xdb, 0xe3])  // fninit
+      try machine.run([0xd9, 0xe8])  // fld1
+      try machine.run([0xd9, 0xeb])  // fldpi
+      try machine.run([0xd9, modrm])
+      #expect(machine.cpu.pointee.mxcsr == 0x1f80, "d9 \(modrm)")
+    }
+  }
+
   @Test func `a store of ten bytes leaves what lies behind it`() throws {
     try machine.memory.store(UInt64.max, at: GPA(0x3008))
     try machine.run([0xd9, 0xe8])  // fld1

@@ -56,9 +56,12 @@ extension ExtendedFloat {
 
   /// The largest integer whose square does not exceed `square`, which is at least 2^126.
   private static func integerSquareRoot(_ square: UInt128) -> UInt64 {
-    // A double gives 50 bits or so, one step of Newton's method the rest but for the last bit.
-    let high = Double(UInt64(truncatingIfNeeded: square >> 64)).squareRoot()
-    let estimate = UInt128(UInt64(min(high * 0x1p32, 0x1.fffffffffffffp63)))
+    // In integers throughout: the host's own floating point would leave its flags in the guest's MXCSR. A straight
+    // line is right to 4 bits, each step of Heron's method to twice as many.
+    let high = UInt64(truncatingIfNeeded: square >> 64)
+    var half = 1 << 31 &+ (high &- 1 << 62) / (3 << 31)
+    for _ in 0..<3 { half = (half &+ high / half) >> 1 }
+    let estimate = UInt128(half) << 32
     var root = (estimate &+ square / estimate) >> 1
     root = min(root, UInt128(UInt64.max))
     while root &* root > square { root &-= 1 }

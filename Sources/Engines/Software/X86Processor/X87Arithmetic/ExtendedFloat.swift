@@ -1,7 +1,8 @@
 /// A double extended-precision value as it lies in an x87 register: an explicit integer bit and 63
 /// bits of fraction, 15 bits of exponent, a sign.
 ///
-/// The guest's numbers are computed with integers only, so that they come out alike on every host.
+/// The guest's numbers are computed with integers only, so that they come out alike on every host; but for the
+/// transcendental functions, which are the host's where it has them.
 ///
 /// - SeeAlso: Intel SDM Vol. 1 §4.2.2 "Floating-Point Data Types", §8.2 "x87 FPU Data Types".
 struct ExtendedFloat: Equatable, BitwiseCopyable, Sendable {

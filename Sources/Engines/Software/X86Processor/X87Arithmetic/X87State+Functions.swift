@@ -1,3 +1,5 @@
+import CFloat
+
 /// The instructions D9 E0 to D9 FF that work on the top of the stack: SDM Vol. 2D Table A-10.
 extension X87State {
   /// FCHS, FABS, FTST and FXAM.
@@ -13,8 +15,11 @@ extension X87State {
   }
 
   /// D9 F0 to D9 FF.
-  mutating func executeFunction(_ number: UInt8) {
+  ///
+  /// - Parameter onHost: whether a transcendental function is left to the host's FPU.
+  mutating func executeFunction(_ number: UInt8, onHost: Bool = x86_has_functions) {
     if Self.reportsRange(number) { status.set(X87Status.c2, to: false) }
+    if onHost, computeOnHost(number) { return }
     switch number {
     case 0x0: unary { $0.exponential(&$1) }  // F2XM1
     case 0x1: intoSecond { $0.logarithm(times: $1, &$2) }  // FYL2X
@@ -35,6 +40,61 @@ extension X87State {
     }
   }
 }
+
+// MARK: - On the host
+
+extension X87State {
+  /// Carries out a transcendental function; false if `number` is none. Their last bit, whether it was
+  /// rounded up, and what they make of operands outside their domain is the processor's own affair
+  /// (SDM Vol. 1 §8.3.10): a guest finds what it would find on the host's, natively or on KVM.
+  private mutating func computeOnHost(_ number: UInt8) -> Bool {
+    switch number {
+    case 0x0: unary { $1.host(number, $0).result }
+    case 0x1, 0x3, 0x9: intoSecond { $2.host(number, $0, $1).result }
+    case 0x2, 0xb:
+      twofold {
+        let (result, pushed, isOutside) = $1.host(number, $0)
+        return isOutside ? nil : (result, pushed)
+      }
+    case 0xe, 0xf:
+      circular {
+        let (result, _, isOutside) = $1.host(number, $0)
+        return isOutside ? nil : result
+      }
+    default: return false
+    }
+    return true
+  }
+}
+
+extension X87Environment {
+  /// The function's results, and whether C2 says that its operand is out of range.
+  fileprivate mutating func host(
+    _ number: UInt8, _ x: ExtendedFloat, _ y: ExtendedFloat = .zero()
+  ) -> (result: ExtendedFloat, pushed: ExtendedFloat, isOutside: Bool) {
+    let after = x86_transcendental(
+      number, x86_extended(x), x86_extended(y), control.rawValue)
+    raise(X87Exceptions(rawValue: UInt8(truncatingIfNeeded: after.status) & 0x3f))
+    roundedUp = after.status & X87Status.c1 != 0
+    return (
+      ExtendedFloat(after.result), ExtendedFloat(after.pushed), after.status & X87Status.c2 != 0
+    )
+  }
+}
+
+extension x86_extended {
+  fileprivate init(_ value: ExtendedFloat) {
+    self.init(significand: value.significand, sign_exponent: value.signExponent)
+  }
+}
+
+extension ExtendedFloat {
+  fileprivate init(_ value: x86_extended) {
+    self.init(significand: value.significand, signExponent: value.sign_exponent)
+  }
+}
+
+// MARK: - Forms
 
 extension X87State {
   /// ST(1) becomes `operation` of ST(0) and ST(1), and ST(0) is popped.

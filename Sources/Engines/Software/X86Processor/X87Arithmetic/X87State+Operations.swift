@@ -49,6 +49,7 @@ extension X87State {
     }
     var environment = X87Environment(control)
     guard let (first, second) = operation(self[0], &environment) else {
+      status.set(X87Status.c1, to: false)
       status.set(X87Status.c2, to: true)
       return
     }

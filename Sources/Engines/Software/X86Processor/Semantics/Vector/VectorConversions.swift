@@ -9,8 +9,8 @@ import CProcessor
 private func convertToGeneral<V: BitwiseCopyable, R: FixedWidthInteger>(
   _ cpu: CPU, _ op: Op, _ operation: (V) -> R
 ) {
-  let result = operation(cpu.vector(op.pointee.source))
-  guard settleFloat(cpu, op) else { return }
+  let value: V = cpu.vector(op.pointee.source)
+  guard let result = settled(cpu, op, { operation(value) }) else { return }
   if R.bitWidth == 32 {
     cpu.set(op.pointee.destination, UInt32(truncatingIfNeeded: result))
   } else {
@@ -24,9 +24,9 @@ private func convertToGeneral<V: BitwiseCopyable, R: FixedWidthInteger>(
 private func convertFromGeneral<V: BitwiseCopyable, T: Width>(
   _ cpu: CPU, _ op: Op, _: T.Type, _ operation: (V, T.Signed) -> V
 ) {
-  let result = operation(
-    cpu.vector(op.pointee.destination), cpu.get(op.pointee.source, T.self).signed)
-  guard settleFloat(cpu, op) else { return }
+  let vector: V = cpu.vector(op.pointee.destination)
+  let integer = cpu.get(op.pointee.source, T.self).signed
+  guard let result = settled(cpu, op, { operation(vector, integer) }) else { return }
   cpu.setVector(op.pointee.destination, result)
   return next(cpu, op)
 }

@@ -50,10 +50,10 @@ func widen<A: SIMD & BitwiseCopyable, B: SIMD & BitwiseCopyable>(
 /// A floating-point operation with an immediate.
 @inline(__always)
 func floats<V: BitwiseCopyable>(_ cpu: CPU, _ op: Op, immediate operation: (V, V, UInt8) -> V) {
-  let result = operation(
-    cpu.vector(op.pointee.destination), cpu.vector(op.pointee.source),
-    UInt8(truncatingIfNeeded: op.pointee.immediate))
-  guard settleFloat(cpu, op) else { return }
+  let a: V = cpu.vector(op.pointee.destination)
+  let b: V = cpu.vector(op.pointee.source)
+  let immediate = UInt8(truncatingIfNeeded: op.pointee.immediate)
+  guard let result = settled(cpu, op, { operation(a, b, immediate) }) else { return }
   cpu.setVector(op.pointee.destination, result)
   return next(cpu, op)
 }

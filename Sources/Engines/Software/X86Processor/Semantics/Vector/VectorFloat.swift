@@ -7,25 +7,27 @@ import CProcessor
 
 // MARK: - Exceptions
 
-/// After an operation and before its result is written: reports exceptions that the guest has not masked.
-/// SDM Vol. 1 §11.5 "SSE, SSE2, and SSE3 Exceptions".
+/// Carries out an operation, and answers its result; `nil` if it raised an exception that the guest has not masked, which
+/// is then reported. SDM Vol. 1 §11.5 "SSE, SSE2, and SSE3 Exceptions".
 @inline(__always)
-func settleFloat(_ cpu: CPU, _ op: Op) -> Bool {
-  if _fastPath(cpu.pointee.mxcsr & MXCSR.masks == MXCSR.masks) { return true }
-  return settleUnmasked(cpu, op)
+func settled<R>(_ cpu: CPU, _ op: Op, _ operation: () -> R) -> R? {
+  let result = operation()
+  if _fastPath(cpu.pointee.mxcsr & MXCSR.masks == MXCSR.masks) { return result }
+  x86_begin_trial(cpu.pointee.mxcsr)
+  _ = operation()
+  return settleTrial(cpu, op) ? result : nil
 }
 
 @inline(never)
-private func settleUnmasked(_ cpu: CPU, _ op: Op) -> Bool {
+private func settleTrial(_ cpu: CPU, _ op: Op) -> Bool {
+  x86_end_trial(MXCSR.masks | cpu.pointee.mxcsr & MXCSR.modes)
   // The lower half of an operation on 256 bits: the upper half reports for both.
   if op.pointee.detail != 0 { return true }
-  // Flags of earlier operations left the host's MXCSR in this place, so these are the operation's own.
-  var raised = x86_read_mxcsr() & MXCSR.flags
+  var raised = x86_take_raised()
   let unmasked = raised & ~(cpu.pointee.mxcsr &>> 7)
   // An exception of operands keeps a result from being computed, and so from being rounded.
   if unmasked & MXCSR.operandFlags != 0 { raised &= MXCSR.operandFlags }
   cpu.pointee.mxcsr |= raised
-  enterVectorState(cpu)
   guard unmasked != 0 else { return true }
   raise(
     cpu, op,
@@ -39,9 +41,9 @@ private func settleUnmasked(_ cpu: CPU, _ op: Op) -> Bool {
 /// An operation on destination and source.
 @inline(__always)
 func floats<V: BitwiseCopyable>(_ cpu: CPU, _ op: Op, _ operation: (V, V) -> V) {
-  let result = operation(
-    cpu.vector(op.pointee.destination), cpu.vector(op.pointee.source))
-  guard settleFloat(cpu, op) else { return }
+  let a: V = cpu.vector(op.pointee.destination)
+  let b: V = cpu.vector(op.pointee.source)
+  guard let result = settled(cpu, op, { operation(a, b) }) else { return }
   cpu.setVector(op.pointee.destination, result)
   return next(cpu, op)
 }
@@ -51,9 +53,9 @@ func floats<V: BitwiseCopyable>(_ cpu: CPU, _ op: Op, _ operation: (V, V) -> V) 
 func floats<V: BitwiseCopyable, W: BitwiseCopyable>(
   _ cpu: CPU, _ op: Op, _ operation: (V, W) -> V
 ) {
-  let result = operation(
-    cpu.vector(op.pointee.destination), cpu.vector(op.pointee.source))
-  guard settleFloat(cpu, op) else { return }
+  let a: V = cpu.vector(op.pointee.destination)
+  let b: W = cpu.vector(op.pointee.source)
+  guard let result = settled(cpu, op, { operation(a, b) }) else { return }
   cpu.setVector(op.pointee.destination, result)
   return next(cpu, op)
 }
@@ -63,8 +65,8 @@ func floats<V: BitwiseCopyable, W: BitwiseCopyable>(
 func convert<V: BitwiseCopyable, R: BitwiseCopyable>(
   _ cpu: CPU, _ op: Op, _ operation: (V) -> R
 ) {
-  let result = operation(cpu.vector(op.pointee.source))
-  guard settleFloat(cpu, op) else { return }
+  let value: V = cpu.vector(op.pointee.source)
+  guard let result = settled(cpu, op, { operation(value) }) else { return }
   cpu.setVector(op.pointee.destination, result)
   return next(cpu, op)
 }
@@ -74,8 +76,9 @@ func convert<V: BitwiseCopyable, R: BitwiseCopyable>(
 func compareIntoFlags<V: BitwiseCopyable>(
   _ cpu: CPU, _ op: Op, _ compare: (V, V) -> UInt64
 ) {
-  let flags = compare(cpu.vector(op.pointee.destination), cpu.vector(op.pointee.source))
-  guard settleFloat(cpu, op) else { return }
+  let a: V = cpu.vector(op.pointee.destination)
+  let b: V = cpu.vector(op.pointee.source)
+  guard let flags = settled(cpu, op, { compare(a, b) }) else { return }
   cpu.setComparison(zero: flags & 0x40 != 0, parity: flags & 4 != 0, carry: flags & 1 != 0)
   return next(cpu, op)
 }

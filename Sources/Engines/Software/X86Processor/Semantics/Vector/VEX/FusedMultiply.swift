@@ -27,8 +27,7 @@ private func operands<V: BitwiseCopyable>(_ cpu: CPU, _ op: Op, _: V.Type) -> (V
 @inline(__always)
 private func fused<V: BitwiseCopyable>(_ cpu: CPU, _ op: Op, _ operation: (V, V, V) -> V) {
   let (x, y, z) = operands(cpu, op, V.self)
-  let result = operation(x, y, z)
-  guard settleFloat(cpu, op) else { return }
+  guard let result = settled(cpu, op, { operation(x, y, z) }) else { return }
   cpu.setVector(op.pointee.index, result)
   return next(cpu, op)
 }
@@ -38,8 +37,7 @@ private func fused<V: BitwiseCopyable>(_ cpu: CPU, _ op: Op, _ operation: (V, V,
 private func fusedScalar<V: SIMD>(_ cpu: CPU, _ op: Op, _ operation: (V, V, V) -> V)
 where V: BitwiseCopyable {
   let (x, y, z) = operands(cpu, op, V.self)
-  let result = operation(x, y, z)
-  guard settleFloat(cpu, op) else { return }
+  guard let result = settled(cpu, op, { operation(x, y, z) }) else { return }
   var merged: V = cpu.vector(op.pointee.destination)
   merged[0] = result[0]
   cpu.setVector(op.pointee.index, merged)

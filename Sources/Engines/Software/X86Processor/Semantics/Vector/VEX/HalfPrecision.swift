@@ -6,9 +6,9 @@ import CProcessor
 
 /// VCVTPS2PH of four elements, into the lower eight bytes; the immediate chooses the rounding.
 private let toHalfPrecision: Handler = { cpu, op in
-  let result = x86_cvtps2ph(
-    cpu.vector(op.pointee.source), UInt8(truncatingIfNeeded: op.pointee.immediate))
-  guard settleFloat(cpu, op) else { return }
+  let value: SIMD4<Float> = cpu.vector(op.pointee.source)
+  let immediate = UInt8(truncatingIfNeeded: op.pointee.immediate)
+  guard let result = settled(cpu, op, { x86_cvtps2ph(value, immediate) }) else { return }
   cpu.setVector(op.pointee.destination, result)
   return next(cpu, op)
 }
