@@ -270,7 +270,8 @@ let package = Package(
         name: "FuzzTargets",
         dependencies: [
           "Kit", "Bits", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection", "Streams",
-          "Disks", "Networks", "UserNetwork", "Shares", "PCI", "Virtio",
+          "Disks", "Networks", "UserNetwork", "Shares", "PCI", "Virtio", "ArchitectureX86",
+          "Execution", "InterruptControllers", "X86Processor",
         ], path: "Tests/Fuzz/Targets", swiftSettings: common + optimised),
       tests(
         "FuzzReplayTests", in: "Fuzz/Replay", ["Kit", "FuzzTargets"], settings: common + optimised),

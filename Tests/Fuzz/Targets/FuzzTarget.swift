@@ -13,6 +13,7 @@ package struct FuzzTarget: Sendable {
 
   package static let all: [FuzzTarget] =
     virtio + [pci, image, disk] + shares + [userNetwork] + services + [dnsStream, frameStream]
+    + [decoder, processor]
 }
 
 /// Ends the process if a promise was broken.
