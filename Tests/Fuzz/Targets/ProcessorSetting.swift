@@ -1,6 +1,7 @@
 import ArchitectureX86
 import Board
 import Execution
+import Kit
 import Memory
 
 /// A processor's state and what lies in memory, as a script has them: an operating system in little, with tables for every
@@ -12,8 +13,8 @@ struct ProcessorSetting {
   let model: X86.CPUModel
   let mode: Mode
   private(set) var state: X86.State
-  /// What differs from memory that is all zeroes: a few kilobytes.
-  private var stores: [(address: UInt64, bytes: [UInt8])] = []
+  /// What lies in memory.
+  private var image: MemoryImage
 
   enum Mode: Int { case real, protected16, protected32, virtual8086, compatibility, long }
   enum Paging: Int { case none, plain, pae }
@@ -42,13 +43,6 @@ struct ProcessorSetting {
     static let device: UInt64 = 0xd000_0000
   }
 
-  /// Pages of linear memory, beyond those that are mapped to themselves, and their entries.
-  private static let mappings: [(page: UInt64, entry: UInt64)] = [
-    (0x50, Place.device | 7), (0x51, 0xfee0_0000 | 7), (0x52, 0), (0x53, Place.data | 5),
-    (0x54, Place.data + 0x1000 | 3), (0x55, 1 << 63 | Place.data + 0x2000 | 7),
-    (0x56, Place.code | 7), (0x57, 0x1000_0000 | 7),
-  ]
-
   /// What registers that are meant to lead somewhere hold.
   private static let addresses: [UInt64] = [
     Place.data, Place.data + 0xffc, Place.data + 0x1ff8, Place.stack + 0x800, Place.code,
@@ -59,26 +53,34 @@ struct ProcessorSetting {
     0x20_0000, Place.end - 4,
   ]
 
+  /// The code comes first, so that even a short script has some.
   init(_ script: inout Script) {
     let number = script.pick(X86.CPUModel.all.count)
     model = X86.CPUModel.all[number]
-    let isWide = model.features.hasLongMode
-    mode = Mode(rawValue: script.pick(isWide ? 6 : 4))!
+    let choice = script.byte()
+    mode = Mode(rawValue: Int(choice & 0xf) % (model.features.hasLongMode ? 6 : 4))!
     let paging: Paging =
       switch mode {
       case .real: .none
       case .long, .compatibility: .pae
       // The oldest has neither PAE nor pages of 4 MiB.
-      default: Paging(rawValue: script.pick(number == 0 ? 2 : 3))!
+      default: Paging(rawValue: Int(choice >> 4 & 3) % (number == 0 ? 2 : 3))!
       }
-    let isUser = mode == .virtual8086 || mode != .real && script.flag()
+    let isUser = mode == .virtual8086 || mode != .real && choice & 0x40 != 0
     state = Self.state(mode, paging, isUser: isUser, model)
-    layOut(paging)
+    image =
+      switch mode {
+      case .real: .real
+      case .long, .compatibility: .long
+      default: .legacy
+      }
+    let code = script.piece() + [0xf4]
+    // Some of it lies in the next page.
+    let start = Place.code + (choice & 0x80 == 0 ? 0 : 0xff0 + UInt64(script.byte() & 15))
+    image.put(code, at: start)
+    state.rip = state.segments[1].base == 0 ? start : start - Place.code
     vary(&script)
     for _ in 0..<script.pick(8) { spoil(&script) }
-    let start = script.flag() ? Place.code : Place.code + 0xff0 + UInt64(script.byte() & 15)
-    if state.segments[1].base == 0 { state.rip = start } else { state.rip = start - Place.code }
-    stores.append((start, Array(script.rest().prefix(512)) + [0xf4]))
   }
 }
 
@@ -91,7 +93,7 @@ extension ProcessorSetting {
         .init(start: GPA(0), count: Place.end),
         .init(start: GPA(Place.end), count: 0x1000, kind: .rom),
       ])
-      for (address, bytes) in stores { try memory.write(bytes.span, at: GPA(address)) }
+      try memory.write(image.bytes.span, at: GPA(0))
       return memory
     } catch {
       fatalError("There is memory for a guest: \(error)")
@@ -118,82 +120,6 @@ extension ProcessorSetting {
     return Buses(ports: ports, registers: registers)
   }
 
-  private mutating func store(_ value: UInt64, _ count: Int = 8, at address: UInt64) {
-    stores.append(
-      (address, (0..<count).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }))
-  }
-
-  private mutating func layOut(_ paging: Paging) {
-    layOutPages()
-    layOutDescriptors()
-    // Every handler halts.
-    stores.append(
-      (Place.handlers, (0..<256).flatMap { _ in [0xf4] + [UInt8](repeating: 0x90, count: 15) }))
-    let isLong = mode == .long || mode == .compatibility
-    for vector in 0..<256 as Range<UInt64> {
-      let handler = Place.handlers + 16 * vector
-      if mode == .real {
-        store((Place.handlers >> 4) << 16 | 16 * vector, 4, at: 4 * vector)
-      } else {
-        let gate = handler & 0xffff | (handler >> 16) << 48 | 0xee00 << 32
-        store(
-          gate | (isLong ? 0x08 : 0x10) << 16, at: Place.interrupts + (isLong ? 16 : 8) * vector)
-      }
-    }
-    if isLong {
-      store(Place.stack + 0x8000, at: Place.taskState + 4)
-      store(Place.stack + 0xa000, at: Place.taskState + 36)
-    } else {
-      store(Place.stack + 0x8000 | 0x18 << 32, at: Place.taskState + 4)
-    }
-    store(0x68, 2, at: Place.taskState + 102)
-    for (offset, value) in [
-      (28, Place.plainDirectory), (32, Place.handlers), (36, 2), (56, Place.stack + 0xc000),
-      (72, 0x18),
-      (76, 0x10), (80, 0x18), (84, 0x18), (102, 0x68),
-    ] as [(UInt64, UInt64)] {
-      store(value, 4, at: Place.otherTaskState + offset)
-    }
-  }
-
-  private mutating func layOutPages() {
-    store(Place.thirdLevel | 7, at: Place.fourthLevel)
-    store(Place.thirdLevel | 7, at: Place.fourthLevel + 0xff8)
-    store(Place.directory | 7, at: Place.thirdLevel)
-    store(Place.directory | 7, at: Place.thirdLevel + 0xff0)
-    store(Place.directory | 1, at: Place.directoryPointers)
-    store(Place.table | 7, at: Place.directory)
-    store(0x87, at: Place.directory + 8)  // a large page
-    store(Place.plainTable | 7, 4, at: Place.plainDirectory)
-    store(0x87, 4, at: Place.plainDirectory + 4)
-    let identity = (0...Place.end >> 12).map { (page: $0, entry: $0 << 12 | 7) }
-    for (page, entry) in identity + Self.mappings {
-      store(entry, at: Place.table + 8 * page)
-      store(entry & 0xffff_ffff, 4, at: Place.plainTable + 4 * page)
-    }
-  }
-
-  private mutating func layOutDescriptors() {
-    let descriptors: [UInt64] = [
-      0, 0x00af_9b00_0000_ffff, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff,
-      0x00cf_fb00_0000_ffff, 0x00cf_f300_0000_ffff, 0x00af_fb00_0000_ffff,
-      0x0000_9b01_8000_ffff,  // 38h: 16-bit code
-      0x0000_8b01_2000_0200, 0,  // 40h: the task
-      0x0000_8201_3000_00ff, 0,  // 50h: local descriptors
-      0x0001_ec00_0010_4080, 0,  // 60h: a call gate
-      0x0000_8901_2800_0067,  // 70h: another task,
-      0x0000_e500_0070_0000,  // 78h: and a gate to it
-      0x00cf_9700_0000_0fff,  // 80h: data that grow down
-      0x00cf_9f00_0000_ffff,  // 88h: conforming code
-      0x00cf_1300_0000_ffff,  // 90h: absent
-      0x0000_f302_0000_ffff,  // 98h: 16-bit data
-    ]
-    for (slot, descriptor) in descriptors.enumerated() {
-      store(descriptor, at: Place.descriptors + 8 * UInt64(slot))
-      if slot < 8 { store(descriptor, at: Place.localDescriptors + 8 * UInt64(slot)) }
-    }
-  }
-
   /// Changes an entry of a table, or data.
   private mutating func spoil(_ script: inout Script) {
     let places = [
@@ -203,13 +129,10 @@ extension ProcessorSetting {
       Place.data, 0,
     ]
     let place = places[script.pick(places.count)] + 8 * UInt64(script.byte())
-    let old = stores.last { $0.address == place && $0.bytes.count == 8 }
     var value = script.value()
     // As it was, but for one bit.
-    if script.flag(), let old {
-      value = old.bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) } ^ 1 << (value & 63)
-    }
-    store(value, at: place)
+    if script.flag() { value = image.number(at: place) ^ 1 << (value & 63) }
+    image.put(value, at: place)
   }
 }
 

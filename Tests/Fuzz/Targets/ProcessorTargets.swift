@@ -45,8 +45,7 @@ extension FuzzTarget {
   static let processor = FuzzTarget("processor") { input in
     var script = Script(input)
     let setting = ProcessorSetting(&script)
-    guard let run = setting.runAlone(), run.isComparable else { return }
-    setting.runThreaded(asIn: run)
+    if let run = setting.runAlone(), run.isComparable { setting.runThreaded(asIn: run) }
   }
 }
 
@@ -84,8 +83,6 @@ extension ProcessorSetting {
         run.isComparable = false
       }
       if run.state.activity != .active {
-        // A translation may be kept for as long as nobody says that it has changed.
-        run.isComparable = run.isComparable && tables(of: memory) == tables(of: makeMemory())
         return run
       }
     }
@@ -95,6 +92,8 @@ extension ProcessorSetting {
 
   func runThreaded(asIn run: Run) {
     let memory = makeMemory()
+    // A translation may be kept for as long as nobody says that it has changed.
+    guard tables(of: memory) == tables(of: run.memory) else { return }
     let surroundings = Surroundings()
     let clock = ManualClock()
     let apics = LocalAPICs(
