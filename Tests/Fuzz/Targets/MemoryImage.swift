@@ -1,27 +1,30 @@
-/// What lies in a fuzzed processor's memory: an operating system in little, whose handlers halt.
+/// What lies in a fuzzed processor's memory: an operating system in little. Its handlers halt after a fault, and return from
+/// traps and interrupts.
 struct MemoryImage {
   private(set) var bytes = [UInt8](repeating: 0, count: Int(ProcessorSetting.Place.end))
 
   private typealias Place = ProcessorSetting.Place
 
-  static let real = MemoryImage { image in
+  static let real = MemoryImage(returning: [0xcf]) { image in
     for vector in 0..<256 as Range<UInt64> {
       image.put((Place.handlers >> 4) << 16 | 16 * vector, 4, at: 4 * vector)
     }
   }
-  static let legacy = MemoryImage { image in
+  static let legacy = MemoryImage(returning: [0xcf]) { image in
     image.layOutGates(selector: 0x10, size: 8)
     image.put(Place.stack + 0x8000 | 0x18 << 32, at: Place.taskState + 4)
   }
-  static let long = MemoryImage { image in
+  static let long = MemoryImage(returning: [0x48, 0xcf]) { image in
     image.layOutGates(selector: 0x08, size: 16)
     image.put(Place.stack + 0x8000, at: Place.taskState + 4)
     image.put(Place.stack + 0xa000, at: Place.taskState + 36)
   }
 
-  private init(_ layOutRest: (inout MemoryImage) -> Void) {
+  private init(returning code: [UInt8], _ layOutRest: (inout MemoryImage) -> Void) {
     for vector in 0..<256 as Range<UInt64> {
-      put([0xf4] + [UInt8](repeating: 0x90, count: 15), at: Place.handlers + 16 * vector)
+      // Of what is no fault: debug traps, breakpoints, overflow; INT n and what devices want.
+      let returns = [1, 3, 4].contains(vector) || vector >= 32
+      put(returns ? code : [0xf4], at: Place.handlers + 16 * vector)
     }
     layOutPages()
     layOutDescriptors()

@@ -1,6 +1,7 @@
 import ArchitectureX86
 import Board
 import Execution
+import Glibc
 import Kit
 import Memory
 
@@ -34,7 +35,7 @@ struct ProcessorSetting {
     static let taskState: UInt64 = 0x12000
     static let otherTaskState: UInt64 = 0x12800
     static let localDescriptors: UInt64 = 0x13000
-    /// One HLT for each vector, 16 bytes apart.
+    /// One for each vector, 16 bytes apart.
     static let handlers: UInt64 = 0x14000
     static let code: UInt64 = 0x18000
     static let data: UInt64 = 0x20000
@@ -104,11 +105,15 @@ extension ProcessorSetting {
     (try? memory.bytes(at: GPA(0), count: Int(Place.end))) ?? []
   }
 
-  /// The tables of paging, without what the processor itself notes in them.
-  func tables(of memory: GuestMemory) -> [UInt64] {
-    stride(from: 0, to: Place.afterTables, by: 8).map {
-      let entry = (try? memory.load(UInt64.self, at: GPA($0))) ?? 0
-      return entry & ~0x60_0000_0060
+  /// Whether the tables of paging are alike, but for what the processor itself notes in them.
+  func hasSameTables(_ a: GuestMemory, _ b: GuestMemory) -> Bool {
+    stride(from: Place.fourthLevel, to: Place.afterTables, by: 0x1000).allSatisfy { page in
+      guard let ours = try? a.bytes(at: GPA(page), count: 0x1000),
+        let theirs = try? b.bytes(at: GPA(page), count: 0x1000)
+      else { return false }
+      // Accessed and dirty, of an entry of four bytes or of eight.
+      return areAlike(ours, theirs)
+        || (0..<0x1000).allSatisfy { (ours[$0] ^ theirs[$0]) & ($0 & 3 == 0 ? ~0x60 : 0xff) == 0 }
     }
   }
 
@@ -293,4 +298,12 @@ extension ProcessorSetting {
     state.events.injected = X86.InjectedEvent(
       kind: kind, vector: vector, errorCode: hasCode ? UInt32(script.byte()) : nil)
   }
+}
+
+/// Whether bytes are the same: by the library, which tells the fuzzer nothing of each of them.
+func areAlike(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+  a.count == b.count
+    && a.withUnsafeBytes { a in
+      b.withUnsafeBytes { b in memcmp(a.baseAddress!, b.baseAddress!, a.count) == 0 }
+    }
 }

@@ -93,7 +93,7 @@ extension ProcessorSetting {
   func runThreaded(asIn run: Run) {
     let memory = makeMemory()
     // A translation may be kept for as long as nobody says that it has changed.
-    guard tables(of: memory) == tables(of: run.memory) else { return }
+    guard hasSameTables(memory, run.memory) else { return }
     let surroundings = Surroundings()
     let clock = ManualClock()
     let apics = LocalAPICs(
@@ -116,11 +116,9 @@ extension ProcessorSetting {
     require(
       left == run.state,
       "threaded code leaves what instructions leave: \(left.differences(from: run.state))")
-    let (ours, theirs) = (bytes(of: memory), bytes(of: run.memory))
     require(
-      ours == theirs,
-      "threaded code stores what instructions store: at \(zip(ours, theirs).enumerated().first { $1.0 != $1.1 }?.offset ?? 0)"
-    )
+      areAlike(bytes(of: memory), bytes(of: run.memory)),
+      "threaded code stores what instructions store")
   }
 }
 
