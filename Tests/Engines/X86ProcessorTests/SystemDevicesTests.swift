@@ -39,6 +39,47 @@ struct SystemDevicesTests {
     }
   }
 
+  /// Computes: whether a third, rounded up, is what the host's modes make of it.
+  private final class Calculator: IODevice {
+    private let one = Mutex(1.0)
+
+    func read(_ access: Access) -> UInt64 {
+      one.withLock { one in one / 3 == 0x1.5555555555555p-2 && -one / 3 == -0x1.5555555555555p-2 }
+        ? 1 : 0
+    }
+    func write(_ value: UInt64, _ access: Access) { _ = read(access) }
+  }
+
+  @Test func `devices compute in the host's modes, and leave the guest's flags alone`() {
+    let (machine, _) = machine([
+      0xec, 0x88, 0xc4,  // in al, dx; mov ah, al
+      0x8a, 0x03,  // mov al, [rbx]
+      0xee, 0x88, 0x03, 0xf4,  // out dx, al; mov [rbx], al; hlt
+    ])
+    machine.ports.map(Calculator(), at: 0x200..<0x201)
+    machine.deviceRegisters.map(Calculator(), at: 0x9000_0000..<0x9000_1000)
+    machine.map(0x9000_0000, to: 0x9000_0000)
+    machine.cpu.rbx = 0x9000_0000
+    machine.cpu.rdx = 0x200
+    machine.cpu.rax = 0
+    for modes in [0x1f80, 0x3f80, 0x5f80] as [UInt32] {
+      machine.cpu.pointee.mxcsr = modes
+      #expect(machine.run(from: Place.code) == .halted)
+      #expect(machine.cpu.rax & 0xffff == 0x101)
+      #expect(machine.cpu.pointee.mxcsr == modes)
+    }
+  }
+
+  @Test func `what the processor notes of the guest leaves no flags`() {
+    let (machine, _) = machine([0x0f, 0x32, 0xf4])  // rdmsr; hlt
+    for index in 0..<40 as Range<UInt64> {
+      machine.cpu.rcx = 0x4000_1000 + index
+      machine.run(from: Place.code)
+      #expect(machine.haltedVector == 13)
+    }
+    #expect(machine.cpu.pointee.mxcsr == 0x1f80)
+  }
+
   private func machine(_ code: [UInt8]) -> (TestMachine, Counter) {
     let machine = TestMachine()
     let device = Counter()

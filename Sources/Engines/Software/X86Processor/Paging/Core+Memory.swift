@@ -212,7 +212,7 @@ extension Core {
       guard width == .doubleword, physical & 0xf == 0 else { return apicBytes(physical, width) }
       return UInt64(apic.read(UInt32(truncatingIfNeeded: physical & pageMask)))
     }
-    return buses.pointee.registers.read(physical, width)
+    return asHost { buses.pointee.registers.read(physical, width) }
   }
 
   func deviceWrite(_ value: UInt64, _ physical: UInt64, _ width: AccessWidth) {
@@ -224,7 +224,7 @@ extension Core {
         UInt32(truncatingIfNeeded: value), UInt32(truncatingIfNeeded: physical & pageMask))
       return
     }
-    buses.pointee.registers.write(value, physical, width)
+    asHost { buses.pointee.registers.write(value, physical, width) }
   }
 
   /// An odd read of the APIC page: bytes of the register that it falls in.

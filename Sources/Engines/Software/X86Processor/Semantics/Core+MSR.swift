@@ -101,12 +101,14 @@ extension Core {
   private static let mostMissingMSRs = 100
 
   private func noteMissingMSR(_ index: UInt32, _ verb: String) {
-    guard missingMSRs.count < Self.mostMissingMSRs, missingMSRs.insert(index).inserted else {
-      return
+    asHost {
+      guard missingMSRs.count < Self.mostMissingMSRs, missingMSRs.insert(index).inserted else {
+        return
+      }
+      remark?(
+        "Processor \(self.index) of the guest \(verb) the model-specific register 0x"
+          + String(index, radix: 16) + ", which the model \(model.name) does not have.")
     }
-    remark?(
-      "Processor \(self.index) of the guest \(verb) the model-specific register 0x"
-        + String(index, radix: 16) + ", which the model \(model.name) does not have.")
   }
 
   func setTSCOffset(_ offset: UInt64) {

@@ -315,13 +315,13 @@ extension Core {
   func portRead<T: Width>(_ port: UInt16, _: T.Type) -> T {
     let width = AccessWidth(rawValue: UInt8(MemoryLayout<T>.size))!
     if _slowPath(hasBreakpoints) { notePortAccess(port, MemoryLayout<T>.size) }
-    return T(truncatingIfNeeded: buses.pointee.ports.read(UInt64(port), width))
+    return T(truncatingIfNeeded: asHost { buses.pointee.ports.read(UInt64(port), width) })
   }
 
   func portWrite<T: Width>(_ port: UInt16, _ value: T) {
     let width = AccessWidth(rawValue: UInt8(MemoryLayout<T>.size))!
     if _slowPath(hasBreakpoints) { notePortAccess(port, MemoryLayout<T>.size) }
-    buses.pointee.ports.write(UInt64(truncatingIfNeeded: value), UInt64(port), width)
+    asHost { buses.pointee.ports.write(UInt64(truncatingIfNeeded: value), UInt64(port), width) }
   }
 
   // MARK: - CPUID

@@ -46,8 +46,11 @@ extension Core {
       forgetCodeAddresses()
     }
     let span = CodeSpan(base: cpu.segmentBase(1), limit: cpu.limit(1))
-    let number = boundedSegments[span] ?? UInt64(boundedSegments.count)
-    boundedSegments[span] = number
+    let number = asHost {
+      let number = boundedSegments[span] ?? UInt64(boundedSegments.count)
+      boundedSegments[span] = number
+      return number
+    }
     let mode = UInt64(codeVariant) << 1 | (cpu.pointee.privilege == 3 ? 1 : 0)
     let key = 1 << 63 | number << 47 | (codeGeneration << 5 & (1 << 47 - 1)) | mode
     cpu.pointee.code_key_bounded = key

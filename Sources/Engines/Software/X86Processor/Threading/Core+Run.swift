@@ -38,7 +38,7 @@ extension Core {
       if _slowPath(!pending.isEmpty), !takeEvents(pending) { return .tripleFault(.zero) }
       if _slowPath(activity != .active) {
         statistics.halts.increment()
-        neighbours?.sleep(self)
+        asHost { neighbours?.sleep(self) }
         continue
       }
       if _slowPath(isDebugged) {

@@ -33,6 +33,16 @@ func leaveVectorState(_ cpu: CPU) {
   x86_write_mxcsr(UInt32(X86_MXCSR_RESET))
 }
 
+/// Does what is the host's in the midst of threaded code: devices, and the library where it computes, as a `Dictionary` does
+/// to grow. It has the host's modes, and leaves no flags in the guest's MXCSR.
+@inline(__always)
+func asHost<R>(_ body: () -> R) -> R {
+  let modes = x86_read_mxcsr()
+  x86_write_mxcsr(UInt32(X86_MXCSR_RESET))
+  defer { x86_write_mxcsr(modes) }
+  return body()
+}
+
 /// After power-up and RESET: SDM Vol. 3A Table 10-1. INIT leaves all of it alone.
 func resetVectorState(_ cpu: CPU) {
   cpu.pointee.mxcsr = UInt32(X86_MXCSR_RESET)
