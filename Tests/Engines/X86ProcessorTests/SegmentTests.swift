@@ -184,6 +184,8 @@ struct SegmentTests {
       machine.run(from: Place.code + start)
       #expect(machine.haltedVector == nil)
       #expect(machine.cpu.rax == 1000)
+      // What keeps such code uses the library, which computes.
+      #expect(machine.cpu.pointee.mxcsr == 0x1f80)
     }
   }
 

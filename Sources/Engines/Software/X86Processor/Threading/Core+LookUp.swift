@@ -23,8 +23,10 @@ extension Core {
     let offset = Int(rip & pageMask)
     let op =
       code.find(page: page, variant: variant, bound: bound, offset: offset)
-      ?? decodeRun(
-        page: page, variant: variant, bound: bound, from: offset, physical: place.physical)
+      ?? asHost {
+        decodeRun(
+          page: page, variant: variant, bound: bound, from: offset, physical: place.physical)
+      }
     guard let op else { return nil }
     cpu.pointee.page_base = rip & ~pageMask
     let slot = Int(

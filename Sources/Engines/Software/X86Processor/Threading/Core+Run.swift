@@ -31,7 +31,7 @@ extension Core {
     while true {
       if x86_attention(cpu) != 0 {
         let attention = x86_attention_take(cpu)
-        if attention & Attention.housekeeping != 0 { keepHouse() }
+        if attention & Attention.housekeeping != 0 { asHost { keepHouse() } }
         if attention & Attention.kick != 0 { return .kicked }
       }
       let pending = apic.pending
