@@ -111,9 +111,10 @@ extension ProcessorSetting {
       guard let ours = try? a.bytes(at: GPA(page), count: 0x1000),
         let theirs = try? b.bytes(at: GPA(page), count: 0x1000)
       else { return false }
-      // Accessed and dirty, of an entry of four bytes or of eight.
+      // Accessed and dirty, of an entry of four bytes or of eight. The pointers to directories have neither.
+      let mask: UInt8 = page == Place.directoryPointers ? 0xff : ~0x60
       return areAlike(ours, theirs)
-        || (0..<0x1000).allSatisfy { (ours[$0] ^ theirs[$0]) & ($0 & 3 == 0 ? ~0x60 : 0xff) == 0 }
+        || (0..<0x1000).allSatisfy { (ours[$0] ^ theirs[$0]) & ($0 & 3 == 0 ? mask : 0xff) == 0 }
     }
   }
 

@@ -78,6 +78,8 @@ extension ProcessorSetting {
       require(
         outcome.isTripleFault == (outcome.state.activity == .shutdown),
         "a triple fault shuts the processor down")
+      // A repeated instruction that ends early is read anew, and may have overwritten itself.
+      if outcome.state.rip == run.state.rip { run.isComparable = false }
       run.state = outcome.state
       if outcome.hasChangedAPIC || !outcome.messages.isEmpty || outcome.instruction.isExcepted {
         run.isComparable = false
