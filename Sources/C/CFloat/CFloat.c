@@ -20,7 +20,8 @@ bool x86_has_fma = false, x86_has_f16c = false;
 
 // MARK: - Trials
 
-static _Thread_local uint32_t raised;
+/// What this thread's trials have raised.
+static _Thread_local uint32_t trial_flags;
 
 #if X86_NATIVE && defined(__linux__)
 #include <pthread.h>
@@ -39,8 +40,9 @@ static void note_exception(int number, siginfo_t *info, void *context) {
     if (!reported) reported = flags;
     floats->mxcsr |= 0x1f80;
   } else {
-    // It is no trial's: whoever listened before hears of it, when the instruction is carried out again.
+    // It is no trial's: whoever listened before hears of it.
     sigaction(number, &others, 0);
+    raise(number);
   }
 }
 
@@ -58,7 +60,7 @@ void x86_begin_trial(uint32_t mxcsr) {
 }
 
 void x86_end_trial(uint32_t mxcsr) {
-  raised |= reported ? reported : x86_read_mxcsr() & 0x3f;
+  trial_flags |= reported ? reported : x86_read_mxcsr() & 0x3f;
   x86_write_mxcsr(mxcsr);
   is_trying = false;
 }
@@ -66,14 +68,14 @@ void x86_end_trial(uint32_t mxcsr) {
 void x86_begin_trial(uint32_t mxcsr) { x86_write_mxcsr(mxcsr | 0x1f80); }
 
 void x86_end_trial(uint32_t mxcsr) {
-  raised |= x86_read_mxcsr() & 0x3f;
+  trial_flags |= x86_read_mxcsr() & 0x3f;
   x86_write_mxcsr(mxcsr);
 }
 #endif
 
 uint32_t x86_take_raised(void) {
-  uint32_t flags = raised;
-  raised = 0;
+  uint32_t flags = trial_flags;
+  trial_flags = 0;
   return flags;
 }
 
