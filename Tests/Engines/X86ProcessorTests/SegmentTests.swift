@@ -289,6 +289,36 @@ struct SegmentTests {
     }
   }
 
+  // MARK: - What comes before the operand
+
+  /// LLDT, LTR, LGDT, LIDT, LMSW of [ebp]: SDM Vol. 2, "Protected Mode Exceptions", #GP(0) "If the current privilege
+  /// level is not 0".
+  @Test(arguments: [[0x00, 0x55], [0x00, 0x5d], [0x01, 0x55], [0x01, 0x5d], [0x01, 0x75]])
+  func `privilege counts before an operand that cannot be read`(_ bytes: [UInt8]) {
+    let machine = TestMachine.protected([0x0f] + bytes + [0, 0xf4])
+    machine.setFlat(user: true)
+    machine.cpu.setSegment(
+      2, selector: Selector.userData, base: 0, limit: 0xfff, attributes: 0x40f3)
+    machine.core.modeChanged()
+    machine.cpu.set(Slot.rbp, 0x1000 as UInt64)
+    machine.run(from: Place.code)
+    #expect(machine.raised == Raised(13, code: 0))
+  }
+
+  @Test func `ENTER keeps all of ESP on a stack of 16 bits`() {
+    // enter 16, 1: SDM Vol. 2A, ENTER, "FrameTemp := ESP" for 32-bit operands.
+    let machine = TestMachine.protected([0xc8, 0x10, 0, 1, 0xf4])
+    machine.cpu.setSegment(
+      2, selector: Selector.kernelData, base: Place.data, limit: 0xffff, attributes: 0x0093)
+    machine.core.modeChanged()
+    machine.cpu.rsp = 0x5678_8000
+    machine.cpu.set(Slot.rbp, 0x1234_abcd as UInt64)
+    machine.run(from: Place.code)
+    #expect(machine.cpu.get(Slot.rbp, UInt64.self) == 0x5678_7ffc)
+    #expect(machine.cpu.rsp == 0x5678_7fe8)
+    #expect(machine.read(Place.data + 0x7ff8) == 0x1234_abcd_5678_7ffc)
+  }
+
   // MARK: - 64-bit mode
 
   /// Accesses whose address is not canonical.

@@ -93,6 +93,25 @@ struct SystemModesTests {
     #expect(machine.cpu.pointee.rip == 0x7e01)
   }
 
+  /// SLDT, STR, LLDT, LTR, VERR, VERW; LAR, LSL, ARPL with a word of [ebp]: "is not recognized in real-address mode".
+  @Test(arguments: [
+    [0x0f, 0x00, 0x45], [0x0f, 0x00, 0x4d], [0x0f, 0x00, 0x55], [0x0f, 0x00, 0x5d],
+    [0x0f, 0x00, 0x65],
+    [0x0f, 0x00, 0x6d], [0x0f, 0x02, 0x45], [0x0f, 0x03, 0x45], [0x63, 0x45],
+  ])
+  func `real mode refuses what it does not know whatever its operand`(_ bytes: [UInt8]) {
+    let machine = realModeMachine()
+    machine.write([0x00, 0x7e, 0, 0], at: 6 * 4)
+    machine.write([0x80, 0x7e, 0, 0], at: 12 * 4)
+    machine.write([0xf4], at: 0x7e00)
+    machine.write([0xf4], at: 0x7e80)
+    machine.write([0x67] + bytes + [0], at: 0x7c00)
+    machine.cpu.rsp = 0x7000
+    machine.cpu.set(Slot.rbp, 0x1_0000 as UInt64)
+    machine.run(from: 0x7c00)
+    #expect(machine.cpu.pointee.rip == 0x7e01)
+  }
+
   @Test func `a segment's limit outlives the return to real mode`() {
     // "Unreal" mode: firmware and boot loaders reach all memory from real mode so.
     let machine = realModeMachine()

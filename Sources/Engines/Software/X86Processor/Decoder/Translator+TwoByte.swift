@@ -12,6 +12,7 @@ extension Translator {
     case 0x00: return group6()
     case 0x01: return group7()
     case 0x02, 0x03:
+      emit(SystemInstructions.protectedNothing)
       let source = rmSource(1)
       emit(
         SystemInstructions.inspectSelector, d: Slot.register(i.reg), s: source,
@@ -192,19 +193,20 @@ extension Translator {
 
   // MARK: - Groups
 
-  /// SLDT, STR, LLDT, LTR, VERR, VERW.
+  /// SLDT, STR, LLDT, LTR, VERR, VERW. Mode and privilege count before an operand that memory has.
   private mutating func group6() -> Flow {
     switch i.extension3 {
     case 0, 1:
       emit(SystemInstructions.readTaskRegister, d: Slot.temporary, detail: i.extension3)
       storeRM(i.isMemory ? 1 : i.operandLog2, from: Slot.temporary)
-    case 2:
+    case 2, 3:
+      emit(SystemInstructions.protectedNothing)
+      emit(SystemInstructions.privilegedNothing)
       let source = rmSource(1)
-      emit(SystemInstructions.loadLDTR, s: source)
-    case 3:
-      let source = rmSource(1)
-      emit(SystemInstructions.loadTR, s: source)
+      emit(
+        i.extension3 == 2 ? SystemInstructions.loadLDTR : SystemInstructions.loadTR, s: source)
     case 4, 5:
+      emit(SystemInstructions.protectedNothing)
       let source = rmSource(1)
       emit(SystemInstructions.inspectSelector, s: source, detail: i.extension3 - 2)
     default: return undefined()
@@ -242,6 +244,7 @@ extension Translator {
       emit(Stores.plain[baseLog2], s: Slot.temporary1, displacedBy: 2)
       emit(Stores.plain[1], s: Slot.temporary)
     case 2, 3:
+      emit(SystemInstructions.privilegedNothing)
       emit(Loads.plain[1], d: Slot.temporary)
       emit(Loads.plain[baseLog2], d: Slot.temporary1, displacedBy: 2)
       emit(
@@ -251,6 +254,7 @@ extension Translator {
       emit(SystemInstructions.readMachineStatus, d: Slot.temporary)
       storeRM(1, from: Slot.temporary)
     case 6:
+      emit(SystemInstructions.privilegedNothing)
       let source = rmSource(1)
       emit(SystemInstructions.loadMachineStatus, s: source)
       return .ends

@@ -78,7 +78,6 @@ enum Legacy {
 
   /// ARPL on a slot.
   static let adjustPrivilege: Handler = { cpu, op in
-    guard !cpu.usesParagraphs else { return raise(cpu, op, X86.Exception.invalidOpcode) }
     let selector = cpu.get(op.pointee.destination, UInt16.self)
     let wanted = cpu.get(op.pointee.source, UInt16.self) & 3
     cpu.setZeroAlone(selector & 3 < wanted)
@@ -114,6 +113,7 @@ extension Translator {
 
   mutating func adjustPrivilege() -> Flow {
     let register = Slot.register(i.reg)
+    emit(SystemInstructions.protectedNothing)
     modifyRM(1) { $0.emit(Legacy.adjustPrivilege, d: $1, s: register) }
     return .sequential
   }

@@ -158,7 +158,8 @@ enum Stack {
     let mask = cpu.pointee.stack_mask
     let old = (cpu.rsp, cpu.get(Slot.rbp, UInt64.self))
     guard push(cpu, op, old.1, log2: log2) else { return }
-    let frame = cpu.stackPointer
+    // "FrameTemp := ESP" by the operand's size: on a stack of 16 bits too, ESP's upper half is in it.
+    let frame = cpu.rsp
     if level > 0 {
       var pointer = old.1
       if level > 1 {

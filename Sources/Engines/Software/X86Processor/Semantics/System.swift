@@ -249,7 +249,6 @@ enum SystemInstructions {
   static let loadGDTR: Handler = { cpu, op in
     return system(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
-      try core.requirePrivilege0()
       cpu.pointee.gdtr_limit = UInt32(cpu.get(Slot.temporary, UInt16.self))
       cpu.pointee.gdtr_base = try core.checkedTableBase(op)
     }
@@ -258,7 +257,6 @@ enum SystemInstructions {
   static let loadIDTR: Handler = { cpu, op in
     return system(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
-      try core.requirePrivilege0()
       cpu.pointee.idtr_limit = UInt32(cpu.get(Slot.temporary, UInt16.self))
       cpu.pointee.idtr_base = try core.checkedTableBase(op)
     }
@@ -276,19 +274,13 @@ enum SystemInstructions {
 
   static let loadLDTR: Handler = { cpu, op in
     return system(cpu, op) { (core, op) throws(Fault) in
-      let cpu = core.cpu
-      guard !cpu.usesParagraphs else { throw .invalidOpcode }
-      try core.requirePrivilege0()
-      try core.loadLDTR(cpu.get(op.pointee.source))
+      try core.loadLDTR(core.cpu.get(op.pointee.source))
     }
   }
 
   static let loadTR: Handler = { cpu, op in
     return system(cpu, op) { (core, op) throws(Fault) in
-      let cpu = core.cpu
-      guard !cpu.usesParagraphs else { throw .invalidOpcode }
-      try core.requirePrivilege0()
-      try core.loadTR(cpu.get(op.pointee.source))
+      try core.loadTR(core.cpu.get(op.pointee.source))
     }
   }
 
@@ -305,7 +297,6 @@ enum SystemInstructions {
   static let inspectSelector: Handler = { cpu, op in
     return system(cpu, op) { (core, op) throws(Fault) in
       let cpu = core.cpu
-      guard !cpu.usesParagraphs else { throw .invalidOpcode }
       let selector = cpu.get(op.pointee.source, UInt16.self)
       let answer = try core.inspect(selector, kind: op.pointee.detail)
       cpu.setZeroAlone(answer != nil)
@@ -428,6 +419,13 @@ enum SystemInstructions {
   }
 
   /// INVD, WBINVD: there is no cache to write back.
+  /// What real and virtual-8086 mode do not recognize, whatever its operand: SDM Vol. 2, "Real-Address Mode
+  /// Exceptions" of LAR, LLDT and others.
+  static let protectedNothing: Handler = { cpu, op in
+    guard !cpu.usesParagraphs else { return raise(cpu, op, X86.Exception.invalidOpcode) }
+    return next(cpu, op)
+  }
+
   static let privilegedNothing: Handler = { cpu, op in
     return system(cpu, op) { (core, _) throws(Fault) in try core.requirePrivilege0() }
   }
