@@ -217,8 +217,9 @@ extension InstructionGroup {
           [0x0f, 0xc8 | UInt8(b.random.below(8))], size: 2 + b.random.below(b.largestSize - 1),
           extendable: true)
       case 1:
+        // In 16-bit code too it stores a doubleword; an operand-size prefix makes it no instruction.
         b.instruction(
-          [0x0f, 0xc3], size: 2 + b.random.below(b.largestSize - 1), reg: b.register(),
+          [0x0f, 0xc3], size: b.isLong ? 2 + b.random.below(2) : b.defaultSize, reg: b.register(),
           form: .memory)
       case 2:
         let al = b.value(of: 0) & 0xff

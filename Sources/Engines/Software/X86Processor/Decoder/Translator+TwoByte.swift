@@ -90,9 +90,9 @@ extension Translator {
         emit(Exchanges.addSlots[wide], d: slot(i.rm, log2: wide), s: regSlot(wide))
       }
     case 0xc3:
-      // MOVNTI: a hint that needs no keeping.
-      guard i.isMemory, i.mandatoryPrefix == 0, log2 > 1 else { return undefined() }
-      storeRM(log2, from: regSlot(log2))
+      // MOVNTI: a hint that needs no keeping. It knows no words, in 16-bit code neither.
+      guard i.isMemory, i.mandatoryPrefix == 0 else { return undefined() }
+      storeRM(max(log2, 2), from: regSlot(max(log2, 2)))
     case 0xc7: return group9()
     case 0xc8...0xcf:
       emit(byteSwaps[log2 - 1], d: Slot.register(opcode & 7 | (i.rex & 1) << 3))
