@@ -112,6 +112,18 @@ struct SystemModesTests {
     #expect(machine.cpu.pointee.rip == 0x7e01)
   }
 
+  @Test func `IRET in real mode leaves VIF, VIP and VM`() {
+    // iretd: SDM Vol. 2A, IRET, "EFLAGS := (tempEFLAGS AND 257FD5H) OR (EFLAGS AND 1A0000H)".
+    let machine = realModeMachine()
+    machine.write([0x66, 0xcf], at: 0x7c00)
+    machine.write([0xf4], at: 0x7e00)
+    machine.write([0x00, 0x7e, 0, 0, 0, 0, 0, 0, 0xc3, 0x0c, 0x3a, 0], at: 0x7000)
+    machine.cpu.rsp = 0x7000
+    machine.run(from: 0x7c00)
+    #expect(machine.cpu.pointee.rip == 0x7e01)
+    #expect(machine.cpu.rflags == X86.Flags.identification | 0xcc3)
+  }
+
   @Test func `a segment's limit outlives the return to real mode`() {
     // "Unreal" mode: firmware and boot loaders reach all memory from real mode so.
     let machine = realModeMachine()

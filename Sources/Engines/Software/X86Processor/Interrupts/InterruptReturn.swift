@@ -76,8 +76,11 @@ extension Core {
       X86.Flags.status | X86.Flags.trap | X86.Flags.direction | X86.Flags.nestedTask
       | X86.Flags.alignmentCheck | X86.Flags.identification | X86.Flags.resume
     if privilege == 0 {
-      writable |=
-        X86.Flags.ioPrivilege | X86.Flags.virtualInterrupt | X86.Flags.virtualInterruptPending
+      writable |= X86.Flags.ioPrivilege
+      // Real mode keeps these: "EFLAGS := (tempEFLAGS AND 257FD5H) OR (EFLAGS AND 1A0000H)".
+      if !cpu.usesParagraphs {
+        writable |= X86.Flags.virtualInterrupt | X86.Flags.virtualInterruptPending
+      }
     }
     if privilege <= cpu.ioPrivilege { writable |= X86.Flags.interrupt }
     if log2 == 1 { writable &= 0xffff }
