@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts disk-faults network-services cpu-proof clean
+.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts disk-faults network-services cpu-proof unicorn-compare clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -52,6 +52,9 @@ disk-faults: ## As root: let the host run out of room, or fail, under a guest th
 
 cpu-proof: ## Compare millions of random instructions on the host's processor and on ours (ARGS="--count 20000000 --seed 1")
 	@Scripts/cpu-proof.sh $(ARGS)
+
+unicorn-compare: ## Compare random instructions of 16-bit and 32-bit code on Unicorn and on ours (ARGS="--count 1000000 --seed 1")
+	@Scripts/unicorn-compare.sh $(ARGS)
 
 network-services: ## Show what the user network does for a Linux guest, a line for each thing (ARGS=…)
 	@Scripts/network-services.sh $(ARGS)
