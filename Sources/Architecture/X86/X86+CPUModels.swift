@@ -111,7 +111,7 @@ extension X86.Features {
       29)  // SHA
     features.leaf7ECX |= bits(2, 9, 10, 22)  // UMIP, VAES, VPCLMULQDQ, RDPID
     features.extendedECX |= bits(8)  // PREFETCHW
-    features.extendedEDX |= bits(27)  // RDTSCP
+    features.extendedEDX |= bits(26, 27)  // pages of 1 GiB, RDTSCP
     features.extendedStateEAX |= bits(1, 3)  // XSAVEC, XSAVES
     return features
   }()

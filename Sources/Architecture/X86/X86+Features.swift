@@ -62,6 +62,7 @@ extension X86.Features {
   package var hasPREFETCHW: Bool { has(extendedECX, 8) }
   package var hasSYSCALL: Bool { has(extendedEDX, 11) }
   package var hasNoExecute: Bool { has(extendedEDX, 20) }
+  package var hasGigabytePages: Bool { has(extendedEDX, 26) }
   package var hasRDTSCP: Bool { has(extendedEDX, 27) }
   package var hasLongMode: Bool { has(extendedEDX, 29) }
 

@@ -55,8 +55,13 @@ final class TestMachine {
   var buses: Buses
   private var nextTable = Place.pageTables
 
-  /// - Parameter features: what the processor has beyond those of its model, as leaf 1 ECX, leaf 7 EBX and ECX.
-  init(tscFrequency: UInt64 = 1_000_000_000, features: (UInt32, UInt32, UInt32) = (0, 0, 0)) {
+  /// - Parameters:
+  ///   - features: what the processor has beyond those of its model, as leaf 1 ECX, leaf 7 EBX and ECX.
+  ///   - extended: the same of leaf 80000001h EDX.
+  init(
+    tscFrequency: UInt64 = 1_000_000_000, features: (UInt32, UInt32, UInt32) = (0, 0, 0),
+    extended: UInt32 = 0
+  ) {
     memory = try! GuestMemory([.init(start: GPA(0), count: 16 << 20)])
     apics = LocalAPICs(
       processors: 1, clock: clock, loop: loop, tscFrequency: tscFrequency,
@@ -66,6 +71,7 @@ final class TestMachine {
     model.features.leaf1ECX |= features.0
     model.features.leaf7EBX |= features.1
     model.features.leaf7ECX |= features.2
+    model.features.extendedEDX |= extended
     core = Core(index: 0, memory: memory, apic: apics[0], model: model, clock: clock)
     buses = Buses(ports: ports, registers: deviceRegisters)
     watchdog = Watchdog(core)

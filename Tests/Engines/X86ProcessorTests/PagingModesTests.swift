@@ -192,6 +192,31 @@ struct PagingModesTests {
     #expect(machine.haltedVector == 13)
   }
 
+  // MARK: - Pages of 1 GiB
+
+  /// SDM Vol. 3A §4.5: the PS flag of a PDPTE is reserved where CPUID.80000001H:EDX.Page1GB is 0.
+  @Test(arguments: [false, true])
+  func `a page of 1 GiB needs a processor that announces it`(_ isThere: Bool) {
+    // mov eax, [rbx]: entry 1 of the fourth level leads to a table whose entry 0 is a page at 0.
+    let machine = TestMachine(extended: isThere ? 1 << 26 : 0)
+    let table: UInt64 = 0x1d000
+    for index in 0..<512 as Range<UInt64> { machine.write(0, at: table + index * 8) }
+    machine.write(0x83, at: table)
+    machine.write(table | 7, at: Place.pageTables + 8)
+    machine.core.flushTranslations(global: true)
+    machine.write([0x8b, 0x03, 0xf4], at: Place.code)
+    machine.write(0x5678, at: Place.data)
+    machine.cpu.rbx = 1 << 39 | Place.data
+    machine.run(from: Place.code)
+    if isThere {
+      #expect(machine.haltedVector == nil)
+      #expect(machine.cpu.rax == 0x5678)
+    } else {
+      #expect(machine.haltedVector == 14)
+      #expect(machine.frame?.code == 9)  // present, reserved
+    }
+  }
+
   // MARK: - Five levels
 
   @Test func `five levels translate 57 bits`() {

@@ -87,7 +87,7 @@ extension Core {
       let entry = slot.load(as: UInt64.self)
       guard entry & Entry.present != 0 else { throw fault(access, present: false) }
       guard entry & (isLong ? reservedTop : reservedTop | 0x7ff0_0000_0000_0000) == 0,
-        level < 3 || entry & Entry.large == 0
+        level <= highestPageLevel || entry & Entry.large == 0
       else { throw fault(access, present: true, reserved: true) }
       permissions &= entry
       if entry & Entry.noExecute != 0 { noExecute = true }

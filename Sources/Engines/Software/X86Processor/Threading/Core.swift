@@ -102,6 +102,8 @@ package final class Core: @unchecked Sendable {
   /// The A20 line: with it low, bit 20 of every physical address is zero.
   var a20Mask: UInt64 = .max
   let physicalAddressBits: UInt32
+  /// The highest level of paging tables whose entries may be pages: 2 has those of 1 GiB.
+  let highestPageLevel: Int
   let hasAVX: Bool
   package let statistics = Statistics()
 
@@ -119,6 +121,7 @@ package final class Core: @unchecked Sendable {
     self.model = model
     self.clock = clock
     physicalAddressBits = model.physicalAddressBits
+    highestPageLevel = model.features.hasGigabytePages ? 2 : 1
     hasAVX = model.features.hasAVX
     ticks = Oscillator(frequency: model.tscFrequency)
     ticksAreNanoseconds = model.tscFrequency == 1_000_000_000
