@@ -452,6 +452,10 @@ class Case:
             size = self.operand // 8
             for top in (registers["esp"], registers["ebp"]):
                 found += [("ss", top + size * i & mask, size) for i in range(-9, 9)]
+            if self.form.opcode == b"\xca":
+                # What lies behind the parameters: the outer stack.
+                behind = int.from_bytes(self.code[self.modrm_at:self.modrm_at + 2], "little")
+                found += [("ss", registers["esp"] + behind + size * i & mask, size) for i in range(5)]
             if name == "enter":
                 allocated, level = struct.unpack_from("<HB", self.code, self.modrm_at)
                 found += [("ss", registers["esp"] - size * i & mask, size) for i in range(level % 32 + 2)]

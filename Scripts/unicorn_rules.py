@@ -220,6 +220,14 @@ def pointer_across_64_kib(case, answer, state, wrong):
 
 
 @explained
+def stack_across_64_kib(case, answer, state, wrong):
+    """Unicorn's RETF and IRET in real mode read on beyond offset FFFFh of the stack, which wraps."""
+    if case.environment.mode == "real16" and case.name in ("retf", "iret", "iretd"):
+        if (case.stack & 0xffff) + 3 * case.operand // 8 > 0x10000:
+            return wrong
+
+
+@explained
 def table_across_64_kib(case, answer, state, wrong):
     """SGDT and SIDT at offset FFFEh or FFFFh: we let the base's address wrap at 64 KiB, Unicorn does not."""
     if case.name in ("sgdt", "sidt") and case.address == 16 and case.offset > 0xfffd and wrong == ["memory"]:
@@ -354,6 +362,14 @@ def x87_functions_in_double(case, answer, state, wrong):
     """Unicorn computes functions in double precision, and knows no operands that a double is not."""
     if case.name not in X87_FUNCTIONS:
         return None
+    exponent, significand = case.st[case.fsw >> 11 & 7]
+    distance = (exponent & 0x7fff) - (case.st[(case.fsw >> 11) + 1 & 7][0] & 0x7fff)
+    # A double cannot hold more bits of a quotient; and from 64 on the SDM lets a processor choose how many it takes.
+    if case.name in ("fprem", "fprem1") and distance >= 52:
+        return ["st0", "fsw C0", "fsw C2", "fsw C3"]
+    # "IF -2^63 < ST(0) < 2^63": 2^63 itself is out of range.
+    if case.name in ("fsin", "fcos", "fsincos", "fptan") and (exponent & 0x7fff, significand) == (0x403e, 1 << 63):
+        return X87_RESULTS - {"memory"}
     for i in range(X87_FUNCTIONS[case.name]):
         exponent, significand = case.st[(case.fsw >> 11) + i & 7]
         if not 16383 - 1000 < exponent & 0x7fff < 16383 + 1000 or exponent >> 15 and case.name in ("fyl2x", "fyl2xp1"):
@@ -373,7 +389,8 @@ def x87_functions_in_double(case, answer, state, wrong):
         if ours >> 64 & 0x7fff == 0x7fff or exponent & 0x7fff == 0x7fff:
             continue
         a, b = fraction(ours), fraction(exponent << 64 | significand)
-        if abs(a - b) <= max(abs(a) / 2 ** 40, near):
+        # FSCALE's significand is rounded by the precision control, to 24 bits at least.
+        if abs(a - b) <= max(abs(a) / 2 ** (23 if case.name == "fscale" else 40), near):
             covered.add("st%d" % i)
     return covered
 
@@ -545,6 +562,13 @@ def prefixes_that_matter(case, answer, state, wrong):
     if case.form.opcode in (b"\x0f\xae", b"\x0f\xc3", b"\x0f\x2b") and refused(wrong)[0] == "#UD":
         if any(prefix in prefixes for prefix in (0x66, 0xf2, 0xf3)):
             return wrong
+
+
+@explained
+def matches_at_the_end(case, answer, state, wrong):
+    """Unicorn's PCMPxSTRx look for whole matches only; one that goes on beyond the register counts too."""
+    if case.name in ("pcmpestrm", "pcmpestri", "pcmpistrm", "pcmpistri") and case.code[case.length - 1] >> 2 & 3 == 3:
+        return ["ecx", "xmm0", "flag CF", "flag OF"]
 
 
 @explained

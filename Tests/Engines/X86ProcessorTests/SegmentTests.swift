@@ -319,6 +319,21 @@ struct SegmentTests {
     #expect(machine.read(Place.data + 0x7ff8) == 0x1234_abcd_5678_7ffc)
   }
 
+  @Test func `a return looks at the new stack before the offset`() {
+    // iretd to level 3, to an offset beyond the limit and with a stack of level 0: SDM Vol. 2B, RET,
+    // "RETURN-OUTER-PRIVILEGE-LEVEL".
+    let machine = TestMachine.protected([0xcf])
+    machine.setDescriptor(0x70, base: 0, limit: 0xfff, rights: 0x40fb)
+    let frame: [UInt64] = [0x1000, 0x73, 2, 0x8000, UInt64(Selector.kernelData)]
+    let top = TestMachine.ProtectedPlace.innerStack - 0x100
+    for (index, value) in frame.enumerated() {
+      machine.write(SampleBuilder.bytes(value, 4), at: top + UInt64(index) * 4)
+    }
+    machine.cpu.rsp = top
+    machine.run(from: Place.code)
+    #expect(machine.raised == Raised(13, code: UInt32(Selector.kernelData)))
+  }
+
   // MARK: - 64-bit mode
 
   /// Accesses whose address is not canonical.

@@ -282,8 +282,8 @@ extension Core {
     try leave(to: selector, offset, frame: &frame, log2: log2, alwaysStack: false, releasing: count)
   }
 
-  /// The code segment that a return leads to, checked.
-  private func returnTarget(_ selector: UInt16, _ offset: UInt64) throws(Fault) -> CodeTarget {
+  /// The code segment that a return leads to, checked, and where its descriptor lies.
+  private func returnTarget(_ selector: UInt16) throws(Fault) -> (Descriptor, UInt64) {
     guard selector & ~3 != 0 else { throw .generalProtection() }
     let refused = Fault.generalProtection(selector & ~3)
     let (descriptor, address) = try descriptor(selector, else: refused)
@@ -294,35 +294,35 @@ extension Core {
         ? descriptor.privilege <= requested : descriptor.privilege == requested
     else { throw refused }
     guard descriptor.isPresent else { throw .notPresent(selector) }
-    return CodeTarget(
-      selector: selector, descriptor: descriptor, address: address,
-      offset: try checkedOffset(offset, in: descriptor))
+    return (descriptor, address)
   }
 
   /// Continues in a code segment of the same or a lower privilege, taking a new stack if it is lower: the common
-  /// part of RET and IRET.
+  /// part of RET and IRET. The offset is looked at last, behind the new stack's segment.
   func leave(
     to selector: UInt16, _ offset: UInt64, frame: inout StackFrame, log2: Int, alwaysStack: Bool,
     releasing count: UInt64 = 0
   ) throws(Fault) {
-    let target = try returnTarget(selector, offset)
+    let (code, codeAddress) = try returnTarget(selector)
     let privilege = UInt32(selector & 3)
     guard privilege != cpu.pointee.privilege || alwaysStack else {
-      try markAccessed(target.descriptor, at: target.address)
-      installCode(selector, target.descriptor, privilege: privilege, rip: target.offset)
+      let offset = try checkedOffset(offset, in: code)
+      try markAccessed(code, at: codeAddress)
+      installCode(selector, code, privilege: privilege, rip: offset)
       frame.commit()
       return
     }
     let pointer = try frame.pop(log2)
     let stack = UInt16(truncatingIfNeeded: try frame.pop(log2))
-    let toLong = target.descriptor.isLong && cpu.isLongModeActive
+    let toLong = code.isLong && cpu.isLongModeActive
     let isOuter = privilege != cpu.pointee.privilege
     if stack & ~3 == 0 {
       guard toLong, privilege < 3, UInt32(stack & 3) == privilege else {
         throw .generalProtection()
       }
-      try markAccessed(target.descriptor, at: target.address)
-      installCode(selector, target.descriptor, privilege: privilege, rip: target.offset)
+      let offset = try checkedOffset(offset, in: code)
+      try markAccessed(code, at: codeAddress)
+      installCode(selector, code, privilege: privilege, rip: offset)
       loadNull(2, stack)
     } else {
       let refused = Fault.generalProtection(stack & ~3)
@@ -331,9 +331,10 @@ extension Core {
         throw refused
       }
       guard data.isPresent else { throw .stack(stack) }
-      try markAccessed(target.descriptor, at: target.address)
+      let offset = try checkedOffset(offset, in: code)
+      try markAccessed(code, at: codeAddress)
       try markAccessed(data, at: address)
-      installCode(selector, target.descriptor, privilege: privilege, rip: target.offset)
+      installCode(selector, code, privilege: privilege, rip: offset)
       install(2, stack, data)
     }
     // A stack of 16 bits takes 16 bits of the pointer only.
