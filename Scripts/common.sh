@@ -5,6 +5,7 @@
 #   packages/PACKAGE.deb   Debian packages, never installed
 #   bzImage vmlinux        the kernel taken out of its package, packed and unpacked
 #   initrd.cpio            the guest's first file system
+#   unicorn-VERSION        a Python environment with Unicorn, for Scripts/unicorn-compare.sh alone
 #   manifest               one line a file: SHA-256, file, package or origin, version (tab-separated)
 set -eu
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
