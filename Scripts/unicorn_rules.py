@@ -413,6 +413,15 @@ def x87_extraction(case, answer, state, wrong):
 
 
 @explained
+def x87_signalling_loads(case, answer, state, wrong):
+    """Unicorn's FLD leaves a signalling NaN of 32 or 64 bits as it is."""
+    if case.name == "fld" and x87(case, answer) & 1:
+        significand, exponent = state["fp"][x87(case, answer) >> 11 & 7]
+        if hexadecimal(answer["registers"]["st0"]) ^ (exponent << 64 | significand) == 1 << 62:
+            return ["st0"]
+
+
+@explained
 def x87_nan_that_narrows(case, answer, state, wrong):
     """Unicorn gives a NaN whose payload does not fit the sign of the default NaN."""
     if case.name in ("fst", "fstp") and case.st[case.fsw >> 11 & 7][0] & 0x7fff == 0x7fff:
