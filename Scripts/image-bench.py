@@ -55,6 +55,14 @@ def over(image, backing, every):
         "-S", 65536 * every, image)
 
 
+def settle(*images):
+    """What the page cache holds of an image is written and let go: direct transfers would have to do that first."""
+    for image in images:
+        with open(image, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def spent():
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -84,6 +92,8 @@ def measure(name, image, direct, write, depth):
             program = programs[(turn + place) % len(programs)]
             if write and image == "top.qcow2":
                 over("top.qcow2", "middle.qcow2", 5)
+            if direct:
+                settle(image)
             before = spent()
             if program == "roost":
                 rate = roost(image, direct, write, depth, count)

@@ -335,6 +335,9 @@ class Case:
             tail = self.offset.to_bytes(self.address // 8, "little")
         if form.far:
             tail += self.far(rng)
+        if form.opcode == b"\xca":
+            # RETF of a few bytes, so that an outer stack's words lie where both have the same.
+            tail = struct.pack("<H", rng.choice((0, 4, 8, 16, rng.randrange(0x80))))
         if form.opcode == b"\xc8":
             # ENTER of a few bytes, and any nesting level.
             tail = struct.pack("<HB", rng.choice((0, 4, 16, rng.getrandbits(16))), rng.getrandbits(8))
