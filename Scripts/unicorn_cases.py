@@ -335,9 +335,6 @@ class Case:
             tail = self.offset.to_bytes(self.address // 8, "little")
         if form.far:
             tail += self.far(rng)
-        if form.opcode == b"\xca":
-            # RETF of a few bytes, so that an outer stack's words lie where both have the same.
-            tail = struct.pack("<H", rng.choice((0, 4, 8, 16, rng.randrange(0x80))))
         if form.opcode == b"\xc8":
             # ENTER of a few bytes, and any nesting level.
             tail = struct.pack("<HB", rng.choice((0, 4, 16, rng.getrandbits(16))), rng.getrandbits(8))
@@ -507,7 +504,7 @@ class Case:
             words = [rng.choice((self.selector(rng), rng.getrandbits(16))) for _ in range(12)]
             opcode = self.form.opcode
             if opcode in (b"\xca", b"\xcb", b"\xcf"):
-                words = [entry, self.selector(rng)]
+                words = [entry, self.target]
                 if opcode == b"\xcf":
                     words.append(rng.getrandbits(12) | 2 | (rng.choice((0, RF, AC, ID)) if size == 4 else 0))
                     words[-1] &= ~TF

@@ -120,9 +120,12 @@ def resume_flag(case, answer, state, wrong):
 
 @explained
 def return_of_unsigned_bytes(case, answer, state, wrong):
-    """Unicorn extends the sign of what RET takes off the stack."""
+    """Unicorn extends the sign of what RET takes off the stack, so that it finds an outer stack's words elsewhere too."""
     if case.form.opcode in (b"\xc2", b"\xca"):
         count = struct.unpack_from("<H", case.code, case.modrm_at)[0]
+        if case.form.opcode == b"\xca" and count & 0x8000 and case.environment.mode == "prot32":
+            if case.target & 3 > case.environment.cpl:
+                return wrong
         ours, theirs = hexadecimal(answer["registers"]["rsp"]), state["esp"]
         if count & 0x8000 and ours - theirs & M32 == 0x10000:
             return ["esp"]

@@ -1,6 +1,7 @@
 import ArchitectureX86
 import Foundation
 import KVM
+import Kit
 import Monitor
 import Testing
 
@@ -39,8 +40,11 @@ import Testing
       let run = try await machine.run(LinuxFiles.kernel("quiet no_timer_check roost.test=floats"))
       #expect(run.text.contains("ROOST-TEST: floats ends with status 0"), "\(run.text)")
       for unit in units {
-        let guest = try folder.lines(of: "\(folder.path)/\(unit)")
-        let host = try folder.output(of: "'\(program.path())' \(unit)")
+        let guest = String(decoding: try folder.read("\(folder.path)/\(unit)"), as: UTF8.self)
+          .split(separator: "\n")
+        let (status, output) = try Program.run(program.path(), [unit])
+        try #require(status == 0, "\(output)")
+        let host = output.split(separator: "\n")
         #expect(host.last == "end" && host.count > 5)
         let different = zip(guest, host).filter { $0 != $1 }
         #expect(
@@ -50,19 +54,6 @@ import Testing
           \(different.prefix(40).map { "\n\($0)\n\($1)" }.joined())
           """)
       }
-    }
-  }
-
-  extension Folder {
-    fileprivate func lines(of path: String) throws -> [Substring] {
-      String(decoding: try read(path), as: UTF8.self).split(separator: "\n")
-    }
-
-    /// What a command prints: see `sum` for why not by `Process`.
-    fileprivate func output(of command: String) throws -> [Substring] {
-      let stream = try #require(popen("\(command) > '\(path)/output'", "r"))
-      try #require(pclose(stream) == 0, "\(command) ends well")
-      return try lines(of: "\(path)/output")
     }
   }
 #endif

@@ -1,4 +1,5 @@
 import Foundation
+import Kit
 import Testing
 
 /// A folder of the host's that is gone with the test.
@@ -20,14 +21,11 @@ final class Folder: Sendable {
 
   func read(_ path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: path))) }
 
-  /// The SHA-256 as sha256sum prints it. Not by Foundation's `Process`: it reads the list of open files past its end when
-  /// there are as many as other tests have at times, some 1360.
+  /// The SHA-256 as sha256sum prints it.
   func sum(_ bytes: [UInt8]) throws -> String {
-    let output = try #require(popen("sha256sum '\(try add("\(UUID())", bytes))'", "r"))
-    defer { pclose(output) }
-    var line = [CChar](repeating: 0, count: 65)
-    _ = try #require(fgets(&line, Int32(line.count), output))
-    return String(decoding: line.prefix(64).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let (status, output) = try Program.run("sha256sum", [add("\(UUID())", bytes)])
+    try #require(status == 0, "\(output)")
+    return String(output.prefix(64))
   }
 
   /// All there is, at any depth.

@@ -43,6 +43,7 @@ package enum Program {
     var buffer = [UInt8](repeating: 0, count: 4096)
     while true {
       let count = read(pipes[0], &buffer, buffer.count)
+      if count < 0, errno == EINTR { continue }
       if count <= 0 { break }
       output += buffer[..<count]
     }
@@ -104,7 +105,7 @@ package struct RunningProgram: Sendable {
   /// Waits for its end. Answers its exit code; `nil`: a signal ended it.
   package func wait() -> Int32? {
     var status: Int32 = 0
-    waitpid(number, &status, 0)
+    while waitpid(number, &status, 0) < 0, errno == EINTR {}
     return status & 0x7f == 0 ? status >> 8 & 0xff : nil
   }
 }

@@ -41,33 +41,32 @@ package final class QueuedDisk: Disk {
     case ready(DirectTransfers)
   }
 
-  private struct Pending {
+  /// A request, and who hears of its answer.
+  private struct Asked {
     let request: DiskRequest
     let completion: any DiskCompletion
-    let mailbox: CompletionMailbox
+  }
+
+  private struct Pending {
+    let asked: Asked
     /// Of a write: where it goes, and the writes that are submitted again when it has ended.
     let clusters: Range<UInt64>
-    var followers: [Follower] = []
+    var followers: [Asked] = []
 
     /// Takes the followers that go on where this one ends, one behind the other, as far as one call of the host takes
     /// them.
-    mutating func takeGathered() -> [Follower] {
-      var gathered: [Follower] = []
-      var end = request.sectors.upperBound
-      var parts = request.partCount
+    mutating func takeGathered() -> [Asked] {
+      var gathered: [Asked] = []
+      var end = asked.request.sectors.upperBound
+      var parts = asked.request.written.count
       while let next = followers.firstIndex(where: { $0.request.sectors.lowerBound == end }) {
-        parts += followers[next].request.partCount
+        parts += followers[next].request.written.count
         if parts > QueuedDisk.mostParts { break }
         end = followers[next].request.sectors.upperBound
         gathered.append(followers.remove(at: next))
       }
       return gathered
     }
-  }
-
-  private struct Follower {
-    let request: DiskRequest
-    let completion: any DiskCompletion
   }
 
   /// - Parameters:
@@ -226,19 +225,16 @@ extension QueuedDisk: Worker {
   private func enqueue(
     _ request: DiskRequest, _ completion: any DiskCompletion, mayFollow: Bool
   ) {
-    let loop = completion.loop
+    let asked = Asked(request: request, completion: completion)
     let clusters = writtenClusters(request)
     let item = state.withLock { state -> Int? in
       if mayFollow, !clusters.isEmpty,
         let leader = state.requests.firstIndex(where: { $0?.clusters.overlaps(clusters) == true })
       {
-        state.requests[leader]!.followers.append(
-          Follower(request: request, completion: completion))
+        state.requests[leader]!.followers.append(asked)
         return nil
       }
-      let mailbox = mailbox(for: loop, &state)
-      let pending = Pending(
-        request: request, completion: completion, mailbox: mailbox, clusters: clusters)
+      let pending = Pending(asked: asked, clusters: clusters)
       let item: Int
       if let free = state.free.popLast() {
         item = free
@@ -260,59 +256,56 @@ extension QueuedDisk: Worker {
 
   /// None for anything but a write: it waits for no other, and none for it.
   private func writtenClusters(_ request: DiskRequest) -> Range<UInt64> {
-    guard case .write(_, durable: false) = request.operation, !request.sectors.isEmpty else {
-      return 0..<0
-    }
+    guard !request.written.isEmpty, !request.sectors.isEmpty else { return 0..<0 }
     let sectors = UInt64(max(1, image.clusterSize / sectorSize))
     let last = (request.sectors.upperBound - 1) / sectors
     return request.sectors.lowerBound / sectors..<last + 1
   }
 
-  private func mailbox(for loop: any Loop, _ state: inout State) -> CompletionMailbox {
-    if let mailbox = state.mailboxes.first(where: { $0.loop === loop }) { return mailbox }
-    let mailbox = CompletionMailbox(loop, inFlight: inFlight)
-    state.mailboxes.append(mailbox)
-    return mailbox
-  }
-
   package func work(on item: Int) {
-    let (pending, gathered) = state.withLock { state -> (Pending, [Follower]) in
-      let gathered = state.requests[item]!.takeGathered()
-      return (state.requests[item]!, gathered)
+    let (first, gathered) = state.withLock { state -> (Asked, [Asked]) in
+      (state.requests[item]!.asked, state.requests[item]!.takeGathered())
     }
-    let request = pending.request
-    let isGathered = write(request, with: gathered)
-    let answer = isGathered ? .success(()) : perform(request)
-    let followers = state.withLock { state -> [Follower] in
+    let isGathered = write(first, with: gathered)
+    let answer = isGathered ? .success(()) : perform(first.request)
+    let followers = state.withLock { state -> [Asked] in
       state.free.append(item)
       return state.requests[item].take()!.followers
     }
-    if case .flush = request.operation { startNextFlush() }
+    if case .flush = first.request.operation { startNextFlush() }
     submitAgain((isGathered ? [] : gathered) + followers)
-    pending.mailbox.put(pending.completion, request.tag, answer)
-    if isGathered {
-      for other in gathered {
-        let home = state.withLock { state in mailbox(for: other.completion.loop, &state) }
-        home.put(other.completion, other.request.tag, answer)
-      }
-    }
+    put(answer, to: first)
+    if isGathered { for other in gathered { put(answer, to: other) } }
   }
 
   /// Makes several writes as one; `false`: there is one only, or none may have been made.
-  private func write(_ first: DiskRequest, with others: [Follower]) -> Bool {
+  private func write(_ first: Asked, with others: [Asked]) -> Bool {
     if others.isEmpty { return false }
-    var parts: [UnsafeMutableRawBufferPointer] = []
-    for request in [first] + others.map(\.request) {
-      if case .write(let buffers, durable: false) = request.operation { parts += buffers.parts }
+    // Those that ask keep their memory.
+    defer { withExtendedLifetime((first, others)) {} }
+    let parts = ([first] + others).flatMap(\.request.written)
+    let offset = first.request.sectors.lowerBound * UInt64(sectorSize)
+    do throws(DiskError) {
+      try image.write(GuestBuffers(parts: parts, owner: self), at: offset)
+    } catch {
+      return false
     }
-    // Those that are gathered keep their memory.
-    let buffers = GuestBuffers(parts: parts, owner: self)
-    let offset = first.sectors.lowerBound * UInt64(sectorSize)
-    do throws(DiskError) { try image.write(buffers, at: offset) } catch { return false }
     return true
   }
 
-  private func submitAgain(_ followers: [Follower]) {
+  /// Has whoever asked hear of the answer, on its loop.
+  private func put(_ answer: DiskAnswer, to asked: Asked) {
+    let loop = asked.completion.loop
+    let mailbox = state.withLock { state -> CompletionMailbox in
+      if let mailbox = state.mailboxes.first(where: { $0.loop === loop }) { return mailbox }
+      let mailbox = CompletionMailbox(loop, inFlight: inFlight)
+      state.mailboxes.append(mailbox)
+      return mailbox
+    }
+    mailbox.put(asked.completion, asked.request.tag, answer)
+  }
+
+  private func submitAgain(_ followers: [Asked]) {
     var rest = followers[...]
     while let loop = rest.first?.completion.loop {
       let here = rest.prefix { $0.completion.loop === loop }.prefix(Self.share)
@@ -324,10 +317,9 @@ extension QueuedDisk: Worker {
     }
   }
 
-  private func submitAgain(_ follower: Follower) {
-    let (request, completion) = (follower.request, follower.completion)
-    if let answer = submit(request, completion, mayFollow: false) {
-      completion.completed(request.tag, answer)
+  private func submitAgain(_ follower: Asked) {
+    if let answer = submit(follower.request, follower.completion, mayFollow: false) {
+      follower.completion.completed(follower.request.tag, answer)
     }
     inFlight.leave()
   }
@@ -369,11 +361,8 @@ extension QueuedDisk: Worker {
 }
 
 extension DiskRequest {
-  /// Pieces of memory that a transfer has.
-  fileprivate var partCount: Int {
-    switch operation {
-    case .read(let buffers), .write(let buffers, durable: _): buffers.parts.count
-    case .flush, .discard, .writeZeroes: 0
-    }
+  /// The pieces of memory of a write that need not be durable; none of anything else.
+  fileprivate var written: [UnsafeMutableRawBufferPointer] {
+    if case .write(let buffers, durable: false) = operation { buffers.parts } else { [] }
   }
 }

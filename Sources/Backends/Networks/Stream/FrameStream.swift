@@ -29,7 +29,6 @@ package struct FrameStream {
     }
     return frames
   }
-
 }
 
 extension [UInt8] {

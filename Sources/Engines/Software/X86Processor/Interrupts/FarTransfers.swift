@@ -316,27 +316,12 @@ extension Core {
     let stack = UInt16(truncatingIfNeeded: try frame.pop(log2))
     let toLong = code.isLong && cpu.isLongModeActive
     let isOuter = privilege != cpu.pointee.privilege
-    if stack & ~3 == 0 {
-      guard toLong, privilege < 3, UInt32(stack & 3) == privilege else {
-        throw .generalProtection()
-      }
-      let offset = try checkedOffset(offset, in: code)
-      try markAccessed(code, at: codeAddress)
-      installCode(selector, code, privilege: privilege, rip: offset)
-      loadNull(2, stack)
-    } else {
-      let refused = Fault.generalProtection(stack & ~3)
-      let (data, address) = try self.descriptor(stack, else: refused)
-      guard UInt32(stack & 3) == privilege, data.isWritableData, data.privilege == privilege else {
-        throw refused
-      }
-      guard data.isPresent else { throw .stack(stack) }
-      let offset = try checkedOffset(offset, in: code)
-      try markAccessed(code, at: codeAddress)
-      try markAccessed(data, at: address)
-      installCode(selector, code, privilege: privilege, rip: offset)
-      install(2, stack, data)
-    }
+    let data = try returnStack(stack, privilege, mayBeNull: toLong)
+    let offset = try checkedOffset(offset, in: code)
+    try markAccessed(code, at: codeAddress)
+    if let (data, address) = data { try markAccessed(data, at: address) }
+    installCode(selector, code, privilege: privilege, rip: offset)
+    if let (data, _) = data { install(2, stack, data) } else { loadNull(2, stack) }
     // A stack of 16 bits takes 16 bits of the pointer only.
     if toLong {
       cpu.rsp = pointer
@@ -345,6 +330,26 @@ extension Core {
     }
     if count != 0 { cpu.setStackPointer(cpu.stackPointer &+ count) }
     if isOuter { dropInaccessibleSegments() }
+  }
+
+  /// The stack segment that a return leads to, checked, and where its descriptor lies; `nil`: the null selector, which
+  /// 64-bit mode takes outside level 3.
+  private func returnStack(
+    _ selector: UInt16, _ privilege: UInt32, mayBeNull: Bool
+  ) throws(Fault) -> (Descriptor, UInt64)? {
+    if selector & ~3 == 0 {
+      guard mayBeNull, privilege < 3, UInt32(selector & 3) == privilege else {
+        throw .generalProtection()
+      }
+      return nil
+    }
+    let refused = Fault.generalProtection(selector & ~3)
+    let (data, address) = try descriptor(selector, else: refused)
+    guard UInt32(selector & 3) == privilege, data.isWritableData, data.privilege == privilege else {
+      throw refused
+    }
+    guard data.isPresent else { throw .stack(selector) }
+    return (data, address)
   }
 
   /// Data segments that the new privilege level may not use become null.

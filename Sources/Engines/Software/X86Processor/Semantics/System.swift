@@ -418,7 +418,6 @@ enum SystemInstructions {
     return next(cpu, op)
   }
 
-  /// INVD, WBINVD: there is no cache to write back.
   /// What real and virtual-8086 mode do not recognize, whatever its operand: SDM Vol. 2, "Real-Address Mode
   /// Exceptions" of LAR, LLDT and others.
   static let protectedNothing: Handler = { cpu, op in
@@ -426,6 +425,7 @@ enum SystemInstructions {
     return next(cpu, op)
   }
 
+  /// What needs privilege level 0, whatever its operand. Of INVD and WBINVD it is all: there is no cache to write back.
   static let privilegedNothing: Handler = { cpu, op in
     return system(cpu, op) { (core, _) throws(Fault) in try core.requirePrivilege0() }
   }
