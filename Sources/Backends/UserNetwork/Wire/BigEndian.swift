@@ -15,14 +15,14 @@ extension Array where Element == UInt8 {
 
   @inline(__always)
   mutating func put(_ value: UInt16, _ at: Int) {
-    var span = mutableSpan
-    span.put(value, at)
+    self[at] = UInt8(truncatingIfNeeded: value &>> 8)
+    self[at &+ 1] = UInt8(truncatingIfNeeded: value)
   }
 
   @inline(__always)
   mutating func put(_ value: UInt32, _ at: Int) {
-    var span = mutableSpan
-    span.put(value, at)
+    put(UInt16(truncatingIfNeeded: value &>> 16), at)
+    put(UInt16(truncatingIfNeeded: value), at &+ 2)
   }
 
   @inline(__always)
