@@ -361,6 +361,15 @@ X87_FUNCTIONS = {"fsin": 1, "fcos": 1, "fsincos": 1, "fptan": 1, "fpatan": 2, "f
 
 
 @explained
+def remainder_of_less_than_the_divisor(case, answer, state, wrong):
+    """Unicorn's FPREM1 leaves what is less than the divisor, though the nearest quotient of more than half of it is one."""
+    if case.name == "fprem1":
+        (dividend, _), (divisor, _) = (case.st[(case.fsw >> 11) + i & 7] for i in range(2))
+        if (divisor & 0x7fff) - (dividend & 0x7fff) == 1:
+            return ["st0", "fsw C1"]
+
+
+@explained
 def x87_functions_in_double(case, answer, state, wrong):
     """Unicorn computes functions in double precision, and knows no operands that a double is not."""
     if case.name not in X87_FUNCTIONS:
