@@ -39,10 +39,15 @@ static void note_exception(int number, siginfo_t *info, void *context) {
   if (is_trying && flags & ~(floats->mxcsr >> 7)) {
     if (!reported) reported = flags;
     floats->mxcsr |= 0x1f80;
+  } else if (others.sa_flags & SA_SIGINFO) {
+    // It is no trial's: whoever listened before hears of it, and trials go on being listened to.
+    others.sa_sigaction(number, info, context);
+  } else if (others.sa_handler != SIG_DFL && others.sa_handler != SIG_IGN) {
+    others.sa_handler(number);
   } else {
-    // It is no trial's: whoever listened before hears of it.
-    sigaction(number, &others, 0);
-    raise(number);
+    // Nobody listened: the process ends, by the instruction's second try or, where somebody sent it, by being sent again.
+    signal(number, SIG_DFL);
+    if (info->si_code <= 0) raise(number);
   }
 }
 

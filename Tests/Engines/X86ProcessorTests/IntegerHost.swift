@@ -211,12 +211,13 @@
       var action = sigaction()
       action.__sigaction_handler.sa_sigaction = onException
       action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER
-      for (index, number) in handledSignals.enumerated() {
-        var previous = sigaction()
-        sigaction(number, &action, &previous)
-        if !hostHandlersInstalled { previousActions[index] = previous }
-      }
+      // Once: whoever listens from now on hands on to these handlers what is not theirs.
+      if hostHandlersInstalled { return }
       hostHandlersInstalled = true
+      for (index, number) in handledSignals.enumerated() {
+        sigaction(number, nil, &previousActions[index])
+        sigaction(number, &action, nil)
+      }
     }
   }
 
@@ -228,6 +229,20 @@
   nonisolated(unsafe) private var hostHandlersInstalled = false
   nonisolated(unsafe) private var previousActions = Array<sigaction>(
     repeating: sigaction(), count: 5)
+
+  /// Not raised by code under test: whoever listened before hears of it, and goes on listening.
+  private func handOn(
+    _ number: Int32, _ info: UnsafeMutablePointer<siginfo_t>?, _ frame: UnsafeMutableRawPointer
+  ) {
+    guard let index = handledSignals.firstIndex(of: number) else { return }
+    let previous = previousActions[index]
+    if previous.sa_flags & SA_SIGINFO != 0 {
+      previous.__sigaction_handler.sa_sigaction(number, info, frame)
+    } else {
+      // The default: the instruction is tried again and ends the process.
+      signal(number, SIG_DFL)
+    }
+  }
 
   /// In code under test: takes the registers from the frame and goes to the way out.
   private func onException(
@@ -244,8 +259,7 @@
         || rip >= HostProcessor.Place.data
           && rip < HostProcessor.Place.code + HostProcessor.Place.codeSize
       guard isOurs else {
-        let index = handledSignals.firstIndex(of: number) ?? 0
-        sigaction(number, &previousActions[index], nil)
+        handOn(number, info, UnsafeMutableRawPointer(machine))
         return
       }
       // RAX, RCX, …, R15 in the order of the signal frame.
