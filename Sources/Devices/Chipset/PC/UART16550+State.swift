@@ -13,6 +13,9 @@ extension UART16550 {
   /// The chip. Its line ends in a modem that is always there and always ready.
   struct State: Sendable {
     static let fifoSize = 16
+    /// How many bytes wait for the stream. More than the FIFO holds, for guests that write without asking the line
+    /// status: a real line is slow and steady, while a stream may be held up at any moment for a moment.
+    static let transmitterRoom = 256
 
     private(set) var receiver: [UInt8] = []
     private(set) var transmitter: [UInt8] = []
@@ -90,7 +93,7 @@ extension UART16550.State {
 
   private var latchIsOpen: Bool { lineControl.contains(.divisorLatchAccess) }
 
-  /// With the FIFOs off there is one holding register each way.
+  /// What the receiver holds: with the FIFOs off, one byte.
   private var capacity: Int {
     fifoControl.contains(.enabled) ? Self.fifoSize : 1
   }
@@ -171,7 +174,7 @@ extension UART16550.State {
     if modemControl.contains(.loopback) {
       receive([byte])
       transmitterInterrupt = true
-    } else if transmitter.count < capacity {
+    } else if transmitter.count < Self.transmitterRoom {
       transmitter.append(byte)
       errands.insert(.transmit)
     }
@@ -282,7 +285,7 @@ extension UART16550.State {
     else { throw .refused(part: "uart16550", reason: "a register has bits that do not exist") }
     receiver = saved.receiver
     transmitter = saved.transmitter
-    guard receiver.count <= capacity, transmitter.count <= capacity
+    guard receiver.count <= capacity, transmitter.count <= Self.transmitterRoom
     else { throw .refused(part: "uart16550", reason: "a FIFO holds more than it can") }
     lineControl = .init(rawValue: saved.lineControl)
     scratch = saved.scratch

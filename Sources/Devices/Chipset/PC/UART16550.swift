@@ -9,7 +9,7 @@ package import Work
 ///
 /// The line has no speed: a byte leaves as soon as the stream behind the port takes it, and four
 /// character times, after which the receiver complains of bytes left lying, take no time at all.
-/// While the stream takes nothing the transmitter stays full; nothing is lost.
+/// While the stream takes nothing the transmitter stays full, and nothing of a guest that looks is lost.
 ///
 /// - SeeAlso: National Semiconductor *PC16550D* data sheet (June 1995), §8.0 "Registers".
 /// - Note: as on a PC, the interrupt reaches its wire only while the modem control output OUT 2 is on.
@@ -123,9 +123,13 @@ extension UART16550: Component {
   }
 
   package func stop(_ rest: Barrier) {
-    state.withLock { $0.isRunning = false }
     rest.enter()
-    loop.post { rest.leave() }  // by then the loop is done with bytes on their way
+    loop.post { [self] in
+      // The last words before a power-off may still be here: the processor gave them, the loop was sending others.
+      transmit()
+      state.withLock { $0.isRunning = false }
+      rest.leave()
+    }
   }
 
   package func reset() {
