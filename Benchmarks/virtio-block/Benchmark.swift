@@ -84,7 +84,8 @@ struct Machine {
       ports: IOBus(wideAccess: .split), registers: bus, messages: interrupt,
       interrupts: RecordingController())
     card = VirtioPCI(
-      VirtioBlock(disk: disk, queueSize: 256, loop: loop), memory: memory, express: .endpoint,
+      VirtioBlock(disk: disk, queueSize: 256, loop: loop, ownsLoop: true), memory: memory,
+      express: .endpoint,
       loop: loop)
     let space = card.configuration
     root.bus.plug(space, device: 1)

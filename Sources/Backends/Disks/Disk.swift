@@ -56,11 +56,19 @@ package protocol Disk: AnyObject, Sendable {
   /// completion's loop.
   func submit(_ request: DiskRequest, _ completion: any DiskCompletion) -> DiskAnswer?
   /// Ends a batch: what was submitted since the last `commit` may go to the host in one call.
-  func commit()
+  ///
+  /// - Parameter mayWait: whether the calling thread, the loop of those who hear of the answers, has nothing else to do
+  ///   until the batch is done. The disk may then wait for the host in this call, and answers before it returns: for a
+  ///   lone request that is quicker than to be woken.
+  func commit(mayWait: Bool)
 
   // Powers a disk may have. `nil` is an answer, not an error.
   var discard: RangeLimits? { get }
   var writeZeroes: RangeLimits? { get }
+}
+
+extension Disk {
+  package func commit() { commit(mayWait: false) }
 }
 
 /// How much of a disk one request may discard or zero.

@@ -120,8 +120,10 @@ extension QueuedDisk {
   }
 
   /// Hands the host the direct transfers that were submitted; all else is on its way already.
-  package func commit() {
-    if case .ready(let transfers) = state.withLock({ $0.direct }) { transfers.submit() }
+  package func commit(mayWait: Bool) {
+    if case .ready(let transfers) = state.withLock({ $0.direct }) {
+      transfers.submit(mayWait: mayWait)
+    }
   }
 
   /// The bytes a request is about, if it is one that this disk takes.

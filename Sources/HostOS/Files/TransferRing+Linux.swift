@@ -58,4 +58,15 @@ package final class TransferVectors: @unchecked Sendable {
   }
 
   deinit { list.deallocate() }
+
+  /// Makes a transfer and waits for it; answers the bytes that it moved, or something negative.
+  package func transfer(_ file: StorageFile, isWrite: Bool, at offset: UInt64) -> Int {
+    guard let offset = off_t(exactly: offset) else { return -1 }
+    let (handle, parts, count) = (file.descriptor.handle, list.baseAddress, Int32(list.count))
+    while true {
+      let moved =
+        isWrite ? pwritev(handle, parts, count, offset) : preadv(handle, parts, count, offset)
+      if moved >= 0 || errno != EINTR { return moved }
+    }
+  }
 }

@@ -13,6 +13,8 @@ package struct OpenedDevice: Sendable {
   package let bus: DeviceBus
   /// A file that the machine is to have as memory.
   package let mapping: FileMapping?
+  /// Where the device works, if not with the others.
+  package let loop: EventLoop?
   /// Makes the device on a machine's board; once.
   package let make: @Sendable (Backplane) throws -> any VirtioDevice
   /// Lets go of the host: what was written is made durable.
@@ -23,7 +25,7 @@ package struct OpenedDevice: Sendable {
   /// - Parameter bus: `nil`: what the request says.
   package init(
     name: String, request: DeviceRequest, bus: DeviceBus? = nil, mapping: FileMapping? = nil,
-    obstacleToSaving: String? = nil,
+    loop: EventLoop? = nil, obstacleToSaving: String? = nil,
     make: @escaping @Sendable (Backplane) throws -> any VirtioDevice,
     close: @escaping @Sendable () throws -> Void = {}
   ) {
@@ -31,6 +33,7 @@ package struct OpenedDevice: Sendable {
     self.request = request
     self.bus = bus ?? request.bus
     self.mapping = mapping
+    self.loop = loop
     self.make = make
     self.close = close
     self.obstacleToSaving = obstacleToSaving

@@ -23,11 +23,12 @@ final class RoomWatch: Sendable {
   /// The user hears of it at most so often.
   private static let silence: UInt64 = 60_000_000_000
 
-  init(_ name: String, _ board: Backplane) {
+  /// - Parameter loop: the block device's.
+  init(_ name: String, _ clock: any VMClock, on loop: any Loop, _ log: Logger) {
     self.name = name
-    clock = board.clock
-    log = board.log
-    let alarm = clock.makeAlarm(on: board.loop) { [weak self] in self?.tryAgain() }
+    self.clock = clock
+    self.log = log
+    let alarm = clock.makeAlarm(on: loop) { [weak self] in self?.tryAgain() }
     state.withLock { $0.alarm = alarm }
   }
 

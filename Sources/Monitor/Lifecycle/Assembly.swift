@@ -114,7 +114,8 @@ extension Assembly {
     let rest = Barrier()
     for part in parts.reversed() { part.component.stop(rest) }
     await rest.reached()
-    // What was posted to the loop before is through.
+    // What was posted to the loops before is through.
+    for own in pc.devices.loops { await own.run() }
     await loop.run()
   }
 

@@ -2,6 +2,7 @@ import Disks
 import HostOS
 import Kit
 import Memory
+import Synchronization
 import Testing
 import Work
 
@@ -66,7 +67,8 @@ final class DirectTransfersTests: Sendable {
     return answers
   }
 
-  fileprivate func request(
+  /// Not the suite's own: whoever asks on the loop must not keep the suite, whose end stops the loop.
+  fileprivate static func request(
     _ slot: Int, _ operation: DiskRequest.Operation, at offset: Int, _ count: Int
   ) -> DiskRequest {
     let sector = UInt64(offset / 512)
@@ -96,7 +98,7 @@ final class DirectTransfersTests: Sendable {
         }
         model.replaceSubrange(at..<at + count, with: list.bytes)
         requests.append(
-          request(requests.count, .write(list.buffers, durable: false), at: at, count))
+          Self.request(requests.count, .write(list.buffers, durable: false), at: at, count))
         at += count
       }
       for answer in answers(disk, requests) { try #require(answer).get() }
@@ -106,7 +108,7 @@ final class DirectTransfersTests: Sendable {
       }
       let answers = answers(
         disk,
-        reads.enumerated().map { request($0, .read($1.1.buffers), at: $1.0, Self.block) })
+        reads.enumerated().map { Self.request($0, .read($1.1.buffers), at: $1.0, Self.block) })
       for answer in answers { try #require(answer).get() }
       for (start, list) in reads {
         #expect(list.bytes.elementsEqual(model[start..<start + Self.block]), "at \(start)")
@@ -125,7 +127,7 @@ final class DirectTransfersTests: Sendable {
     }
     func requests(_ operation: (GuestBuffers) -> DiskRequest.Operation) -> [DiskRequest] {
       buffers.enumerated().map {
-        request($0, operation($1.buffers), at: $0 * Self.block, Self.block)
+        Self.request($0, operation($1.buffers), at: $0 * Self.block, Self.block)
       }
     }
     for answer in answers(disk, requests { .read($0) }) { try #require(answer).get() }
@@ -144,7 +146,7 @@ final class DirectTransfersTests: Sendable {
     let buffers = (0..<64).map { _ in HostBuffer(count: Self.block) }
     var answered = 0
     for (slot, buffer) in buffers.enumerated() {
-      let request = request(slot, .read(buffer.buffers), at: slot * Self.block, Self.block)
+      let request = Self.request(slot, .read(buffer.buffers), at: slot * Self.block, Self.block)
       if disk.submit(request, hearer) != nil { answered += 1 }
     }
     disk.commit()
@@ -167,7 +169,7 @@ extension DirectTransfersTests {
         var answered = 0
         for round in 0..<rounds {
           let place = (round * 4 + index) % (Self.size / Self.block) * Self.block
-          let request = self.request(round, .read(buffer.buffers), at: place, Self.block)
+          let request = Self.request(round, .read(buffer.buffers), at: place, Self.block)
           if disk.submit(request, hearer) == nil { answered += 1 }
           disk.commit()
           let deadline = HostClock.now.advanced(by: 30_000_000_000)
@@ -182,5 +184,99 @@ extension DirectTransfersTests {
       }
     }
     for thread in threads { thread.join() }
+  }
+}
+
+/// Asks for block after block, each when it hears of the one before, and allows the disk to wait.
+private final class Chain: DiskCompletion {
+  let loop: any Loop
+  private let disk: QueuedDisk
+  private let request: @Sendable (Int) -> DiskRequest
+  private let state = Mutex((next: 0, failures: 0, depth: 0, deepest: 0))
+  private let count: Int
+  private let ended = Event()
+
+  init(
+    _ count: Int, _ disk: QueuedDisk, _ loop: any Loop,
+    _ request: @escaping @Sendable (Int) -> DiskRequest
+  ) {
+    (self.count, self.disk, self.loop, self.request) = (count, disk, loop, request)
+  }
+
+  func run() -> (failures: Int, deepest: Int) {
+    loop.post { self.proceed() }
+    ended.wait()
+    return state.withLock { ($0.failures, $0.deepest) }
+  }
+
+  func completed(_ tag: RequestTag, _ answer: DiskAnswer) {
+    if case .failure = answer { state.withLock { $0.failures += 1 } }
+    proceed()
+  }
+
+  private func proceed() {
+    let next = state.withLock { state -> Int in
+      state.next += 1
+      state.depth += 1
+      state.deepest = max(state.deepest, state.depth)
+      return state.next
+    }
+    defer { state.withLock { $0.depth -= 1 } }
+    guard next <= count else { return ended.signal() }
+    if disk.submit(request(next - 1), self) != nil {
+      // Where the host has no way past the page cache.
+      loop.post { self.proceed() }
+    }
+    disk.commit(mayWait: true)
+  }
+}
+
+extension DirectTransfersTests {
+  /// More than the patience of a loop, so that some go through the ring.
+  @Test(arguments: Format.allCases)
+  func `lone requests that may be waited for are all answered, and do not nest`(_ format: Format)
+    throws
+  {
+    let disk = QueuedDisk(try image(format), pool: pool)
+    let blocks = Self.size / Self.block
+    let buffers = (0..<blocks).map { index in
+      let buffer = HostBuffer(count: Self.block)
+      buffer.bytes.initializeMemory(as: UInt8.self, repeating: UInt8(index % 251))
+      return buffer
+    }
+    for _ in 0..<3 {
+      let written = Chain(blocks, disk, loop) { index in
+        Self.request(
+          index, .write(buffers[index].buffers, durable: false), at: index * Self.block, Self.block)
+      }.run()
+      #expect(written.failures == 0)
+      #expect(written.deepest <= 3)
+    }
+    let room = HostBuffer(count: Self.block)
+    let wrong = Mutex(0)
+    let read = Chain(blocks, disk, loop) { index in
+      if index > 0, !room.bytes.allSatisfy({ $0 == UInt8((index - 1) % 251) }) {
+        wrong.withLock { $0 += 1 }
+      }
+      return Self.request(index, .read(room.buffers), at: index * Self.block, Self.block)
+    }.run()
+    #expect(read.failures == 0)
+    #expect(wrong.withLock { $0 } == 0)
+  }
+
+  @Test func `a lone request is answered before the call that may wait returns`() throws {
+    let disk = QueuedDisk(try image(.raw), pool: pool)
+    let hearer = Hearer(loop)
+    let buffer = HostBuffer(count: Self.block)
+    let done = Event()
+    let heard = Mutex<Bool?>(nil)
+    loop.post {
+      let answer = disk.submit(Self.request(0, .read(buffer.buffers), at: 0, Self.block), hearer)
+      disk.commit(mayWait: true)
+      heard.withLock { $0 = answer != nil || hearer.answers.count == 1 }
+      done.signal()
+    }
+    done.wait()
+    #expect(heard.withLock { $0 } == true)
   }
 }

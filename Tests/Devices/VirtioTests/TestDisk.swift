@@ -12,8 +12,11 @@ final class TestDisk: Disk {
     var waiting: [(DiskRequest, any DiskCompletion)] = []
     var log: [String] = []
     var commits = 0
+    /// Of those: where the disk was allowed to wait, and how long the queue of waiting requests was then.
+    var waits: [Int] = []
   }
   let state: Mutex<State>
+  nonisolated(unsafe) private var next: (() -> Void)?
   let sectorSize: Int
   let isReadOnly: Bool
   let physicalBlockSize: Int
@@ -45,7 +48,16 @@ final class TestDisk: Disk {
     }
   }
 
-  func commit() { state.withLock { $0.commits += 1 } }
+  func commit(mayWait: Bool) {
+    state.withLock { state in
+      state.commits += 1
+      if mayWait { state.waits.append(state.waiting.count) }
+    }
+    next.take()?()
+  }
+
+  /// Has something happen at the next commit, on the test's only thread.
+  func atCommit(_ body: @escaping () -> Void) { next = body }
 
   /// Answers a request that waits.
   func finish(_ number: Int = 0) {

@@ -17,14 +17,14 @@ private struct BlockBench {
 
   init(
     _ disk: TestDisk = TestDisk(sectors: 1024), queues: Int = 1,
-    whenFull: VirtioBlock.WhenFull = .report,
+    whenFull: VirtioBlock.WhenFull = .report, ownsLoop: Bool = false,
     dialect: UInt64 = 0, own: UInt64 = .max
   ) {
     self.disk = disk
     bench = Bench {
       VirtioBlock(
         disk: disk, serial: "ROOST-0001", queues: queues, queueSize: 64, optimalSize: 65536,
-        whenFull: whenFull, loop: $0)
+        whenFull: whenFull, loop: $0, ownsLoop: ownsLoop)
     }
     #expect(bench.begin(dialect, device: own))
     area = bench.driver.allocate(1 << 16)
@@ -97,6 +97,30 @@ private struct BlockBench {
     #expect(bench.ask(0, 11, room: 512) == (0, 513))
     #expect(bench.answer(512) == Array(data[512...]))
     #expect(bench.disk.state.withLock { $0.commits } >= 3)
+  }
+
+  @Test func `a disk may wait for a request that comes alone, on a loop of the device's own`() {
+    let bench = BlockBench(ownsLoop: true)
+    bench.disk.state.withLock { $0.isSlow = true }
+    bench.send(0, 0, room: 512)
+    bench.bench.loop.run()
+    #expect(bench.disk.state.withLock { $0.waits } == [1])
+    // Two together are quicker side by side.
+    bench.send(0, 1, room: 512, slot: 1)
+    bench.send(0, 2, room: 512, slot: 2)
+    bench.bench.loop.run()
+    #expect(bench.disk.state.withLock { $0.waits } == [1])
+    for _ in 0..<3 { bench.disk.finish() }
+    bench.bench.loop.run()
+    // So is one that has come while another was waited for.
+    bench.disk.atCommit { bench.send(0, 4, room: 512, slot: 1) }
+    bench.send(0, 3, room: 512)
+    bench.bench.loop.run()
+    #expect(bench.disk.state.withLock { ($0.waits, $0.waiting.count) } == ([1, 1], 2))
+
+    let shared = BlockBench()
+    #expect(shared.ask(0, 0, room: 512) == (0, 513))
+    #expect(shared.disk.state.withLock { $0.waits.isEmpty })
   }
 
   // §5.2.4

@@ -100,7 +100,7 @@ final class ScriptedDisk: Disk {
     }
   }
 
-  func commit() {}
+  func commit(mayWait: Bool) {}
 
   func stir(_ script: inout Script) {
     let number = script.byte()

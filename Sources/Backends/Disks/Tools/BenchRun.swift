@@ -66,7 +66,7 @@ final class BenchRun: DiskCompletion {
         state.take(request.tag, answer)
       }
     }
-    disk.commit()
+    disk.commit(mayWait: bench.depth == 1)
     let figures = state.with { state -> Result<ImageBench.Figures, DiskError>? in
       guard state.free.count == bench.depth, !state.isFlushing else { return nil }
       if let error = state.error { return .failure(error) }

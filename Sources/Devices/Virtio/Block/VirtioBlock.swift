@@ -29,6 +29,7 @@ package final class VirtioBlock {
   let serial: [UInt8]
   let optimalSize: UInt32
   let whenFull: WhenFull
+  private let ownsLoop: Bool
   let flight: LoopBound<Flight>
   private let signals = Mutex<VirtioSignals?>(nil)
   // State: everything the guest can change.
@@ -38,9 +39,10 @@ package final class VirtioBlock {
   ///   - serial: at most 20 bytes of ASCII; what GET_ID answers.
   ///   - queues: at least one.
   ///   - optimalSize: bytes of an input or output that goes best; zero: none in particular.
+  ///   - ownsLoop: whether nobody else works on the loop, so that the disk may have it wait for the host.
   package init(
     disk: any Disk, serial: String = "", queues: Int = 1, queueSize: UInt16 = 256,
-    optimalSize: UInt32 = 0, whenFull: WhenFull = .report, loop: any Loop
+    optimalSize: UInt32 = 0, whenFull: WhenFull = .report, loop: any Loop, ownsLoop: Bool = false
   ) {
     precondition(queues > 0 && queueSize >= 4, "a block device has a queue with room for a request")
     self.disk = disk
@@ -48,6 +50,7 @@ package final class VirtioBlock {
     self.serial = Array(Array(serial.utf8).prefix(Self.serialLength))
     self.optimalSize = optimalSize
     self.whenFull = whenFull
+    self.ownsLoop = ownsLoop
     flight = LoopBound(Flight(), on: loop)
     profile = VirtioProfile(
       deviceID: .block, features: Self.features(of: disk, queues: queues),
@@ -103,8 +106,19 @@ extension VirtioBlock: VirtioDevice {
 
   package func service(_ queue: VirtQueue) {
     let isCached = state.withLock { $0.isCached }
-    while let chain = queue.pop() { take(chain, queue, isCached: isCached) }
-    disk.commit()
+    // A request that comes alone may be waited for. Those that have come meanwhile may not: the driver has several under
+    // way, and they are quicker side by side.
+    var mayWait = ownsLoop
+    while true {
+      var count = 0
+      while let chain = queue.pop() {
+        take(chain, queue, isCached: isCached)
+        count += 1
+      }
+      if count == 0 { return }
+      disk.commit(mayWait: mayWait && count == 1)
+      mayWait = false
+    }
   }
 
   package func stop() { giveUpWaiting() }

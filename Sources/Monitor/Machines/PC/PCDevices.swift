@@ -1,4 +1,5 @@
 package import Board
+package import HostOS
 import Memory
 package import PCI
 import Synchronization
@@ -50,7 +51,7 @@ package final class PCDevices: Sendable {
       case .mmio:
         let function = VirtioMMIO(
           try opened.make(board), interrupt: root.interruptLine(window), dma: DMA(board.memory),
-          loop: board.loop)
+          loop: opened.loop ?? board.loop)
         board.registers.map(function, at: PCAddressMap.virtioWindow(window))
         component = function
         window += 1
@@ -67,7 +68,8 @@ package final class PCDevices: Sendable {
 
   private func makeFunction(_ opened: OpenedDevice) throws -> VirtioPCI {
     VirtioPCI(
-      try opened.make(board), memory: board.memory, express: .endpoint, loop: board.loop)
+      try opened.make(board), memory: board.memory, express: .endpoint,
+      loop: opened.loop ?? board.loop)
   }
 
   /// Ports and switches, which stay.
@@ -77,6 +79,9 @@ package final class PCDevices: Sendable {
   package var parts: [Part] {
     devices.withLock { $0.map { Part($0.opened.name, $0.component) } }
   }
+
+  /// Loops on which devices work beside the board's.
+  package var loops: [EventLoop] { devices.withLock { $0.compactMap(\.opened.loop) } }
 
   /// Those that the guest knows: what a saved machine has.
   package var present: [OpenedDevice] {
