@@ -49,7 +49,7 @@ final class Tally: Sendable {
   subscript(key: Int) -> Int { counts.withLock { $0[key, default: 0] } }
 }
 
-/// Waits until something holds, ten seconds at most.
+/// Waits until something holds, a minute at the least.
 func eventually(_ condition: () async -> Bool) async -> Bool {
   let deadline = HostClock.now.advanced(by: 60_000_000_000)
   // Where other tests hold the threads of tasks, the machine gets as few turns as this does.
