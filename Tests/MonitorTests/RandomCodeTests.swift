@@ -133,11 +133,14 @@ private final class Watchdog: Sendable {
   private let current = Mutex<(seed: UInt64, since: HostInstant)?>(nil)
   private let watching = Mutex<Task<Void, Never>?>(nil)
 
+  /// Nanoseconds. A life is a few milliseconds, but its task gets few turns where other tests hold the threads of tasks.
+  private static let patience: UInt64 = 600_000_000_000
+
   init() {
     let task = Task.detached { [weak self] in
       while let self, !Task.isCancelled {
         if let current = self.current.withLock({ $0 }),
-          current.since.advanced(by: 20_000_000_000) < HostClock.now
+          current.since.advanced(by: Self.patience) < HostClock.now
         {
           fatalError("the guest of seed \(current.seed) does not come to rest")
         }
