@@ -36,7 +36,6 @@ import Testing
       var machine = GuestMachine(
         processors: processors, memory: 128 << 20, model: .x86_64v3.counting,
         devices: [.share(try ShareRequest(parsing: "path=\(folder.path),tag=data"))])
-      machine.patience = .seconds(300)
       let run = try await machine.run(LinuxFiles.kernel("quiet no_timer_check roost.test=floats"))
       #expect(run.text.contains("ROOST-TEST: floats ends with status 0"), "\(run.text)")
       for unit in units {

@@ -25,7 +25,7 @@ struct GuestMachine {
   /// What its lives run on, in turn.
   var engines: [EngineKind] = [.software]
   /// Longer than any guest takes on a busy machine; one that is stuck ends here.
-  var patience: Duration = .seconds(120)
+  var patience: Duration = .seconds(600)
 
   static let model = X86.CPUModel.x86_64v2.counting
 

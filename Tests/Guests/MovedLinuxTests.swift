@@ -38,7 +38,7 @@ extension MachineTests.MovedGuestTests {
     }
     console.deliver(Array("poweroff -f\r".utf8))
     let watch = Task {
-      try await Task.sleep(for: .seconds(120))
+      try await Task.sleep(for: .seconds(600))
       await machine.stop()
     }
     #expect(await machine.end() == .poweredOff)

@@ -48,9 +48,9 @@ final class PortTester: NetworkPortUser {
   var told: Int { state.withLock { $0.told } }
   var largestBatch: Int { state.withLock { $0.largestBatch } }
 
-  /// Waits until something holds, ten seconds at most.
+  /// Waits until something holds, a minute at most.
   func wait(until condition: (PortTester) -> Bool) -> Bool {
-    let deadline = HostClock.now.advanced(by: 10_000_000_000)
+    let deadline = HostClock.now.advanced(by: 60_000_000_000)
     while !condition(self) {
       guard HostClock.now < deadline else { return false }
       change.wait(until: HostClock.now.advanced(by: 10_000_000))
@@ -72,9 +72,9 @@ final class PortTester: NetworkPortUser {
   }
 }
 
-/// Waits until something holds, ten seconds at most.
+/// Waits until something holds, a minute at most.
 func eventually(_ condition: () -> Bool) -> Bool {
-  let deadline = HostClock.now.advanced(by: 10_000_000_000)
+  let deadline = HostClock.now.advanced(by: 60_000_000_000)
   while !condition() {
     guard HostClock.now < deadline else { return false }
     Thread.sleep(until: HostClock.now.advanced(by: 1_000_000))

@@ -31,9 +31,9 @@ final class Collector: ByteStreamUser {
   var received: [UInt8] { state.withLock { $0.received } }
   var roomCame: Int { state.withLock { $0.roomCame } }
 
-  /// Waits until something holds, ten seconds at most.
+  /// Waits until something holds, a minute at most.
   func wait(until condition: (Collector) -> Bool) -> Bool {
-    let deadline = HostClock.now.advanced(by: 10_000_000_000)
+    let deadline = HostClock.now.advanced(by: 60_000_000_000)
     while !condition(self) {
       guard HostClock.now < deadline else { return false }
       change.wait(until: HostClock.now.advanced(by: 10_000_000))
@@ -52,9 +52,9 @@ final class Collector: ByteStreamUser {
   }
 }
 
-/// Waits until something holds, ten seconds at most.
+/// Waits until something holds, a minute at most.
 func eventually(_ condition: () -> Bool) -> Bool {
-  let deadline = HostClock.now.advanced(by: 10_000_000_000)
+  let deadline = HostClock.now.advanced(by: 60_000_000_000)
   while !condition() {
     guard HostClock.now < deadline else { return false }
     Thread.sleep(until: HostClock.now.advanced(by: 1_000_000))

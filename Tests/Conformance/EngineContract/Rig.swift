@@ -109,7 +109,7 @@ final class Rig: Sendable {
   func end(processor: Int = 0) { console.end(processor) }
 
   /// Waits until the guest has said something, or until it is too late.
-  func waitUntil(within seconds: UInt64 = 10, _ condition: () -> Bool) -> Bool {
+  func waitUntil(within seconds: UInt64 = 60, _ condition: () -> Bool) -> Bool {
     let deadline = HostClock.now.advanced(by: seconds * 1_000_000_000)
     while !condition() {
       guard HostClock.now < deadline else { return false }

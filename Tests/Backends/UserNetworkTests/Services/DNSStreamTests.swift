@@ -455,7 +455,7 @@ private func filler(_ count: Int) -> [UInt8] {
     }
 
     func wait<T>(_ look: () -> T?) -> T? {
-      let deadline = HostClock.now.advanced(by: 10_000_000_000)
+      let deadline = HostClock.now.advanced(by: 60_000_000_000)
       while HostClock.now < deadline {
         if let found = look() { return found }
         Thread.sleep(until: HostClock.now.advanced(by: 1_000_000))
