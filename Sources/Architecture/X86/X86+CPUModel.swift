@@ -147,9 +147,12 @@ extension X86.CPUModel {
     case 1:
       return .init(
         eax: features.extendedStateEAX,
-        ebx: features.hasXSAVEC ? X86.StateComponents.areaSize(components) : 0)
+        ebx: features.hasXSAVEC ? X86.StateComponents.compactedAreaSize(components) : 0)
     case 2 where features.hasAVX:
       return .init(eax: X86.StateComponents.avxSize, ebx: X86.StateComponents.avxOffset)
+    case 9 where features.hasPKU:
+      return .init(
+        eax: X86.StateComponents.protectionKeysSize, ebx: X86.StateComponents.protectionKeysOffset)
     default: return .init()
     }
   }

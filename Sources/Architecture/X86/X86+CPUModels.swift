@@ -109,7 +109,7 @@ extension X86.Features {
       18, 19, 20,  // RDSEED, ADX, SMAP
       23, 24,  // CLFLUSHOPT, CLWB
       29)  // SHA
-    features.leaf7ECX |= bits(2, 9, 10, 22)  // UMIP, VAES, VPCLMULQDQ, RDPID
+    features.leaf7ECX |= bits(2, 3, 9, 10, 22)  // UMIP, PKU, VAES, VPCLMULQDQ, RDPID
     features.extendedECX |= bits(8)  // PREFETCHW
     features.extendedEDX |= bits(26, 27)  // pages of 1 GiB, RDTSCP
     features.extendedStateEAX |= bits(1, 3)  // XSAVEC, XSAVES

@@ -52,6 +52,7 @@ extension X86.Features {
   package var hasCLWB: Bool { has(leaf7EBX, 24) }
   package var hasSHA: Bool { has(leaf7EBX, 29) }
   package var hasUMIP: Bool { has(leaf7ECX, 2) }
+  package var hasPKU: Bool { has(leaf7ECX, 3) }
   package var hasVAES: Bool { has(leaf7ECX, 9) }
   package var hasVPCLMULQDQ: Bool { has(leaf7ECX, 10) }
   package var hasLA57: Bool { has(leaf7ECX, 16) }
@@ -96,5 +97,6 @@ extension X86.Features {
     guard hasXSAVE else { return X86.StateComponents.x87 }
     return X86.StateComponents.x87 | X86.StateComponents.sse
       | (hasAVX ? X86.StateComponents.avx : 0)
+      | (hasPKU ? X86.StateComponents.protectionKeys : 0)
   }
 }

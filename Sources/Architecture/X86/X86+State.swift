@@ -24,7 +24,7 @@ extension X86 {
     /// Model-specific registers other than those above, by index.
     package var msrs: [MSRValue]
     /// The XSAVE area in standard form: SDM Vol. 1 §13.4. At least 576 bytes; 832 with
-    /// the upper halves of YMM registers.
+    /// the upper halves of YMM registers; 2696 with PKRU.
     package var xsave: [UInt8]
     /// The time-stamp counter's value at the guest time at which the state was taken.
     package var tsc: UInt64

@@ -108,6 +108,14 @@ extension KVMHost {
         missing.append("\(word.name) bit \(bit)")
       }
     }
+    if model.features.hasPKU {
+      // The host's processor lays an XSAVE area out, wherever the model has the component.
+      let key = CPUIDKey(leaf: 0xd, subleaf: 9)
+      let place = supported[key]?.ebx ?? 0
+      if place != X86.StateComponents.protectionKeysOffset {
+        missing.append("PKRU at byte \(X86.StateComponents.protectionKeysOffset) of an XSAVE area")
+      }
+    }
     let addresses = CPUIDKey(leaf: 0x8000_0008, subleaf: 0)
     let bits = (supported[addresses] ?? .ofHost(addresses)).eax & 0xff
     if bits < model.physicalAddressBits {
@@ -169,10 +177,15 @@ private struct FeatureWord {
 extension X86.CPUModel {
   /// Whether the host's own processor has all instructions of the model.
   package var isWithinHost: Bool {
-    FeatureWord.all.allSatisfy { word in
-      let wanted = word.bits(of: leaf(word.key.leaf, word.key.subleaf) ?? .init())
-      return wanted & ~word.always & ~word.bits(of: .ofHost(word.key)) == 0
-    }
+    let key = CPUIDKey(leaf: 0xd, subleaf: 9)
+    let keysAgree =
+      !features.hasPKU
+      || X86.CPUIDLeaf.ofHost(key).ebx == X86.StateComponents.protectionKeysOffset
+    return keysAgree
+      && FeatureWord.all.allSatisfy { word in
+        let wanted = word.bits(of: leaf(word.key.leaf, word.key.subleaf) ?? .init())
+        return wanted & ~word.always & ~word.bits(of: .ofHost(word.key)) == 0
+      }
   }
 }
 

@@ -24,9 +24,10 @@ extension KVMProcessor {
     }
   }
 
-  /// How long the XSAVE area of the model's components is: SDM Vol. 1 §13.4.
-  private var xsaveSize: Int {
-    Int(X86.StateComponents.areaSize(partition.plan.model.features.stateComponents))
+  /// The components of an XSAVE area that the model has; x87 and SSE state is always there.
+  private var components: UInt64 {
+    partition.plan.model.features.stateComponents | X86.StateComponents.x87
+      | X86.StateComponents.sse
   }
 
   // MARK: - Out
@@ -91,14 +92,8 @@ extension KVMProcessor {
   private func xsaveArea() throws(EngineError) -> [UInt8] {
     var area = kvm_xsave()
     try handle.request(KVM_REQUEST_GET_XSAVE, &area, "show its vector registers")
-    let size = xsaveSize
-    return withUnsafeBytes(of: area) { bytes in
-      var saved = Array(bytes.prefix(size))
-      // Of the components those that the area has room for; x87 and SSE state is always there.
-      saved.replaceSubrange(512..<576, with: repeatElement(0, count: 64))
-      saved[512] = bytes[512] & (size > 576 ? 7 : 3) | 3
-      return saved
-    }
+    let components = components
+    return withUnsafeBytes(of: area) { $0.savedArea(of: components) }
   }
 
   // MARK: - In
@@ -219,15 +214,8 @@ extension KVMProcessor {
     // What the model has not, but user mode may use all the same where KVM does not hide it, stays as it is.
     var area = kvm_xsave()
     try handle.request(KVM_REQUEST_GET_XSAVE, &area, "show its vector registers")
-    let size = min(state.xsave.count, xsaveSize)
-    withUnsafeMutableBytes(of: &area) { bytes in
-      let components: UInt8 = size > 576 ? 7 : 3
-      let present = bytes[512] & ~components | state.xsave[512] & components
-      bytes.copyBytes(from: state.xsave.prefix(512))
-      UnsafeMutableRawBufferPointer(rebasing: bytes[576...]).copyBytes(
-        from: state.xsave[576..<max(size, 576)])
-      bytes[512] = present
-    }
+    let components = components
+    withUnsafeMutableBytes(of: &area) { $0.takeArea(state.xsave, of: components) }
     try handle.request(KVM_REQUEST_SET_XSAVE, &area, "take its vector registers")
   }
 

@@ -99,3 +99,47 @@ struct StateFormTests {
     #expect(legal.legal(id: 3) == legal)
   }
 }
+
+/// XSAVE areas between the model and the host, which may have more components.
+struct XSAVEAreaTests {
+  private let all: UInt64 = 0x207
+
+  /// An area as a host with AVX-512 has it.
+  private func hostArea() -> [UInt8] {
+    var area = (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+    area.replaceSubrange(512..<576, with: repeatElement(0, count: 64))
+    area[512] = 0xe7
+    area[513] = 2
+    return area
+  }
+
+  @Test func `what the model has comes out, and nothing else`() {
+    let host = hostArea()
+    let saved = host.withUnsafeBytes { $0.savedArea(of: all) }
+    #expect(saved.count == 2696)
+    #expect(saved[512] == 7 && saved[513] == 2)
+    #expect(saved[576..<832] == host[576..<832])
+    #expect(saved[2688...] == host[2688..<2696])
+    #expect(saved[832..<2688].allSatisfy { $0 == 0 })
+    let small = host.withUnsafeBytes { $0.savedArea(of: 3) }
+    #expect(small.count == 576 && small[512] == 3 && small[513] == 0)
+  }
+
+  @Test func `what the model has goes in, and all else stays`() {
+    var host = hostArea()
+    let before = host
+    var saved = [UInt8](repeating: 0xaa, count: 2696)
+    saved.replaceSubrange(512..<576, with: repeatElement(0, count: 64))
+    saved[512] = 3
+    saved[513] = 2
+    host.withUnsafeMutableBytes { $0.takeArea(saved, of: all) }
+    #expect(host[512] == 0xe3 && host[513] == 2)
+    #expect(host[2688..<2696].allSatisfy { $0 == 0xaa })
+    #expect(host[832..<2688] == before[832..<2688])
+    // A shorter area has no PKRU.
+    host = hostArea()
+    host.withUnsafeMutableBytes { $0.takeArea(Array(saved.prefix(832)), of: all) }
+    #expect(host[513] == 0)
+    #expect(host[2688..<2696] == before[2688..<2696])
+  }
+}

@@ -229,7 +229,9 @@ extension ProcessorSetting {
     if modes & 0x1e == 4 { state.cr0 |= X86.CR0.emulation }
     if modes & 0x1e == 6 { state.cr0 |= X86.CR0.monitorCoprocessor }
     state.cr4 |= enabled(modes)
-    if state.cr4 & X86.CR4.xsave != 0 { state.xcr0 = modes & 0x8000 != 0 ? 3 : 7 }
+    if state.cr4 & X86.CR4.xsave != 0 {
+      state.xcr0 = modes & 0x8000 != 0 ? 3 : 7 | model.features.stateComponents & 1 << 9
+    }
     fillVectors(&script)
     waitFor(&script)
   }
@@ -248,7 +250,7 @@ extension ProcessorSetting {
     if modes & 0x800 != 0 { bits |= X86.CR4.simdExceptions }
     if features.hasAVX, modes & 0x3000 != 0 { bits |= X86.CR4.xsave }
     if model.name == X86.CPUModel.max.name {
-      if modes & 0x4000 != 0 { bits |= 1 << 20 | 1 << 21 }  // SMEP, SMAP
+      if modes & 0x4000 != 0 { bits |= 1 << 20 | 1 << 21 | 1 << 22 }  // SMEP, SMAP, PKE
       if modes & 0x8000 != 0 { bits |= 1 << 11 | 1 << 16 }  // UMIP, FSGSBASE
     }
     return bits

@@ -50,6 +50,7 @@ enum {
   X86_TLB_LARGE = 4,      // part of a page larger than 4 KiB
   X86_TLB_DEVICE = 8,     // no memory there
   X86_TLB_USER = 16,      // of the user, and the supervisor is to ask for it at every access
+  X86_TLB_KEY_SHIFT = 8,  // four bits: the protection key by which PKRU was asked, else zero
 };
 
 /// A processor at work. The first 256 bytes are what ops name by offset.
@@ -123,6 +124,7 @@ struct x86_cpu {
 
   uint32_t mxcsr;
   uint32_t interrupt_shadow;
+  uint32_t pkru;
   uint64_t x87[32];
   /// XMM0 to XMM15, then four scratch registers; then, in the same order, the upper halves of the YMM
   /// registers: that of register n is `vector[X86_VECTOR_UPPER + n]`.

@@ -214,7 +214,7 @@ extension Translator {
     return .sequential
   }
 
-  /// SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG; SWAPGS, RDTSCP, XGETBV, XSETBV.
+  /// SGDT, SIDT, LGDT, LIDT, SMSW, LMSW, INVLPG; SWAPGS, RDTSCP, XGETBV, XSETBV, RDPKRU, WRPKRU.
   private mutating func group7() -> Flow {
     guard i.isMemory else {
       switch (i.extension3, i.modRM & 7) {
@@ -230,6 +230,8 @@ extension Translator {
         emit(SystemInstructions.setAccessFlag, detail: 0)
       case (1, 3) where features.hasSMAP && i.mandatoryPrefix == 0:
         emit(SystemInstructions.setAccessFlag, detail: 1)
+      case (5, 6) where features.hasPKU && i.mandatoryPrefix == 0: emit(ProtectionKeys.read)
+      case (5, 7) where features.hasPKU && i.mandatoryPrefix == 0: emit(ProtectionKeys.write)
       case (7, 0) where i.mode == .bits64: emit(SystemInstructions.swapGS)
       case (7, 1) where features.hasRDTSCP:
         emit(SystemInstructions.readTimeStamp, detail: 1)

@@ -200,6 +200,8 @@ extension InstructionTable {
     2:01 =cb stac
     2:01 =d0 xgetbv
     2:01 =d1 xsetbv
+    2:01 =ee rdpkru
+    2:01 =ef wrpkru
     2:01 =f8 swapgs
     2:01 =f9 rdtscp
     2:02 lar Gv,Ew

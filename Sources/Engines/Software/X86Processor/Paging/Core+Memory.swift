@@ -159,6 +159,7 @@ extension Core {
     var bits: UInt64 = found.writable && found.dirty ? UInt64(X86_TLB_WRITABLE) : 0
     if found.global { bits |= UInt64(X86_TLB_GLOBAL) }
     if found.large { bits |= UInt64(X86_TLB_LARGE) }
+    bits |= UInt64(found.key) << UInt64(X86_TLB_KEY_SHIFT)
     var entry = x86_tlb_entry(
       read_tag: page, write_tag: page | 1, addend: 0, physical: physicalPage | bits)
     let host = reachablePage(physicalPage)

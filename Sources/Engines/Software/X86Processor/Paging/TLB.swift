@@ -10,6 +10,9 @@ struct TLB: ~Copyable {
   /// Where large pages are in use, of which INVLPG drops all parts: one range for each half of the address space.
   private var largeRanges: (lower: LargeRange, upper: LargeRange) = (LargeRange(), LargeRange())
 
+  /// The protection keys of entries filled since the last full flush, a bit each.
+  private var keys: UInt16 = 0
+
   private static var entries: Int { Int(X86_TLB_ENTRIES) }
   private static let empty = x86_tlb_entry(
     read_tag: .max, write_tag: .max, addend: 0, physical: 0)
@@ -45,6 +48,7 @@ struct TLB: ~Copyable {
     let index = Self.index(linear, isUser)
     supervisor[index] = entry
     if entry.physical & UInt64(X86_TLB_LARGE) != 0 { noteLargePage(linear) }
+    keys |= 1 << UInt16(Self.key(entry))
     guard entry.physical & UInt64(X86_TLB_GLOBAL) == 0 else { return }
     if filledCount < 2 * Self.entries {
       filled[filledCount] = UInt16(index)
@@ -71,7 +75,23 @@ struct TLB: ~Copyable {
   mutating func flushAll() {
     supervisor.update(repeating: Self.empty, count: 2 * Self.entries)
     filledCount = 0
+    keys = 0
     largeRanges = (LargeRange(), LargeRange())
+  }
+
+  private static func key(_ entry: x86_tlb_entry) -> UInt64 {
+    entry.physical >> UInt64(X86_TLB_KEY_SHIFT) & 15
+  }
+
+  /// Whether any page of these protection keys may be known; key 0 is also that of pages without one.
+  func mayHold(keys wanted: UInt16) -> Bool { keys & wanted != 0 }
+
+  /// Drops the pages of these protection keys.
+  mutating func flush(keys wanted: UInt16) {
+    for index in 0..<2 * Self.entries where wanted >> UInt16(Self.key(supervisor[index])) & 1 != 0 {
+      supervisor[index] = Self.empty
+    }
+    keys &= ~wanted
   }
 
   /// A large page is in use, if only by code.

@@ -18,6 +18,8 @@ struct Translation {
   var large: Bool
   /// The tables give the page to the user.
   var user = false
+  /// The page's protection key, if PKRU was asked; else zero.
+  var key: UInt8 = 0
   /// The leaf's dirty flag: a page is not written without being asked until it is set.
   var dirty: Bool
 }
@@ -103,14 +105,16 @@ extension Core {
       guard level == 0 || entry & pageBits & 0x000f_ffff_ffff_e000 == 0 else {
         throw fault(access, present: true, reserved: true)
       }
-      try check(access, permissions: permissions, noExecute: noExecute)
+      let key = protectionKey(of: entry, isLong: isLong, permissions: permissions)
+      try check(access, permissions: permissions, noExecute: noExecute, key: key)
       let marks = access.write ? Entry.accessed | Entry.dirty : Entry.accessed
       guard mark(address, slot, UInt64.self, entry, marks) else { return nil }
       return Translation(
         physical: ((entry & 0x000f_ffff_ffff_f000 & ~pageBits) | linear & pageBits) & a20Mask,
-        writable: mayWrite(access, permissions),
+        writable: mayWrite(access, permissions)
+          && (key.map { mayAccess(PageAccess(write: true, user: access.user), key: $0) } ?? true),
         global: entry & Entry.global != 0 && cpu.pointee.cr4 & X86.CR4.globalPages != 0,
-        large: level > 0, user: permissions & Entry.user != 0,
+        large: level > 0, user: permissions & Entry.user != 0, key: key ?? 0,
         dirty: access.write || entry & Entry.dirty != 0)
     }
   }
@@ -197,17 +201,18 @@ extension Core {
   }
 
   private func check(
-    _ access: PageAccess, permissions: UInt64, noExecute: Bool
+    _ access: PageAccess, permissions: UInt64, noExecute: Bool, key: UInt8? = nil
   ) throws(PageFault) {
     let isUserPage = permissions & Entry.user != 0
-    if access.user && !isUserPage
+    let isDeniedByKey = key.map { !access.execute && !mayAccess(access, key: $0) } ?? false
+    if isDeniedByKey || access.user && !isUserPage
       || access.write && !mayWrite(access, permissions)
       || access.execute && noExecute
       || access.execute && !access.user && isUserPage
         && cpu.pointee.cr4 & X86.CR4.supervisorExecutionPrevention != 0
       || !access.execute && !access.user && isUserPage && isSupervisorAccessPrevented
     {
-      throw fault(access, present: true)
+      throw fault(access, present: true, key: isDeniedByKey)
     }
   }
 
@@ -217,12 +222,15 @@ extension Core {
       && (cpu.pointee.system_flags & X86.Flags.alignmentCheck == 0 || cpu.pointee.privilege == 3)
   }
 
-  private func fault(_ access: PageAccess, present: Bool, reserved: Bool = false) -> PageFault {
+  private func fault(
+    _ access: PageAccess, present: Bool, reserved: Bool = false, key: Bool = false
+  ) -> PageFault {
     let fetchReported =
       cpu.pointee.efer & X86.EFER.executeDisable != 0
       || cpu.pointee.cr4 & X86.CR4.supervisorExecutionPrevention != 0
     return PageFault(
       code: (present ? 1 : 0) | (access.write ? 2 : 0) | (access.user ? 4 : 0)
-        | (reserved ? 8 : 0) | (access.execute && fetchReported ? 16 : 0))
+        | (reserved ? 8 : 0) | (access.execute && fetchReported ? 16 : 0)
+        | (key ? 32 : 0))
   }
 }

@@ -99,7 +99,7 @@ extension Core {
     let translating =
       X86.CR4.pageSizeExtensions | X86.CR4.physicalAddressExtension | X86.CR4.globalPages
       | X86.CR4.supervisorExecutionPrevention | X86.CR4.supervisorAccessPrevention
-      | X86.CR4.linearAddress57 | X86.CR4.processContextIdentifiers
+      | X86.CR4.linearAddress57 | X86.CR4.processContextIdentifiers | X86.CR4.protectionKeys
     if (value ^ old) & translating != 0 { flushTranslations(global: true) }
     modeChanged()
     debugControlChanged()
@@ -123,6 +123,7 @@ extension Core {
       (features.hasPCID, X86.CR4.processContextIdentifiers), (features.hasXSAVE, X86.CR4.xsave),
       (features.hasSMEP, X86.CR4.supervisorExecutionPrevention),
       (features.hasSMAP, X86.CR4.supervisorAccessPrevention),
+      (features.hasPKU, X86.CR4.protectionKeys),
     ]
     return byFeature.reduce(0) { $0 | ($1.0 ? $1.1 : 0) }
   }
@@ -335,9 +336,12 @@ extension Core {
       answer.ebx |= UInt32(truncatingIfNeeded: index) << 24
       if !apic.isEnabledGlobally { answer.edx &= ~(1 << 9) }
       if model.features.hasXSAVE, cpu.pointee.cr4 & X86.CR4.xsave != 0 { answer.ecx |= 1 << 27 }
-    case 0xd where subleaf < 2 && model.features.hasXSAVE && (subleaf == 0 || answer.ebx != 0):
-      // The compacted form is as long as the standard one: there is but one component behind the header.
+    case 7 where subleaf == 0 && cpu.pointee.cr4 & X86.CR4.protectionKeys != 0:
+      answer.ecx |= 1 << 4
+    case 0xd where subleaf == 0 && model.features.hasXSAVE:
       answer.ebx = X86.StateComponents.areaSize(cpu.pointee.xcr0)
+    case 0xd where subleaf == 1 && answer.ebx != 0:
+      answer.ebx = X86.StateComponents.compactedAreaSize(cpu.pointee.xcr0)
     default: break
     }
     return answer

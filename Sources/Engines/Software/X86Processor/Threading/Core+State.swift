@@ -55,11 +55,10 @@ extension Core {
     return saved + keptMSRs.saved
   }
 
-  /// The XSAVE area in standard form with x87 and SSE state, and AVX state if the model has any: SDM
-  /// Vol. 1 §13.4.
+  /// The XSAVE area in standard form with x87 and SSE state, and what else of it the model has: SDM Vol. 1 §13.4.
   private var xsaveArea: [UInt8] {
     let components =
-      X86.StateComponents.x87 | X86.StateComponents.sse | (hasAVX ? X86.StateComponents.avx : 0)
+      X86.StateComponents.x87 | X86.StateComponents.sse | model.features.stateComponents
     var area = [UInt8](repeating: 0, count: Int(X86.StateComponents.areaSize(components)))
     area.withUnsafeMutableBytes {
       storeExtendedState(cpu, to: $0.baseAddress!, components: components)

@@ -171,6 +171,7 @@ extension Core {
     cpu.pointee.pat = 0x0007_0406_0007_0406
     cpu.pointee.misc_enable = 1
     cpu.pointee.xcr0 = 1
+    cpu.pointee.pkru = 0
     keptMSRs = X86.KeptMSRs()
     tscOffset = 0 &- ticksNow
     tscAdjust = 0

@@ -1,9 +1,9 @@
 import ArchitectureX86
 import CProcessor
 
-// XSAVE and its kin: SDM Vol. 1 chapter 13 "Managing State Using the XSAVE Feature Set". The only component beyond the
-// legacy region is AVX state, so that it has the same place in the standard form and in the compacted one. No component
-// is the supervisor's: IA32_XSS is zero.
+// XSAVE and its kin: SDM Vol. 1 chapter 13 "Managing State Using the XSAVE Feature Set". Beyond the legacy region there
+// are AVX state, which has the same place in the standard form and in the compacted one, and PKRU, which has not and is
+// read and written by itself. No component is the supervisor's: IA32_XSS is zero.
 
 private typealias Components = X86.StateComponents
 
@@ -16,6 +16,8 @@ private enum Area {
   static let header = 512
   static let headerSize = Int(Components.headerSize)
   static let upperHalves = Int(Components.avxOffset)
+  static let keyRights = Int(Components.protectionKeysOffset)
+  /// Of what is laid out as a whole: all but PKRU.
   static let size = upperHalves + Int(Components.avxSize)
 }
 
@@ -29,6 +31,7 @@ extension UnsafeMutablePointer<x86_cpu> {
   var componentsInUse: UInt64 {
     Components.x87 | (isAnySet(from: 0) ? Components.sse : 0)
       | (isAnySet(from: UInt8(X86_VECTOR_UPPER)) ? Components.avx : 0)
+      | (pointee.pkru != 0 ? Components.protectionKeys : 0)
   }
 
   /// Whether any of sixteen vector registers is not zero.
@@ -46,12 +49,17 @@ extension UnsafeMutablePointer<x86_cpu> {
 func storeExtendedState(_ cpu: CPU, to bytes: UnsafeMutableRawPointer, components: UInt64) {
   storeFXSAVE(cpu, to: bytes)
   bytes.storeBytes(of: components, toByteOffset: Area.header, as: UInt64.self)
-  guard components & Components.avx != 0 else { return }
-  (bytes + Area.upperHalves).copyMemory(
-    from: cpu.upperHalves, byteCount: Int(Components.avxSize))
+  if components & Components.avx != 0 {
+    (bytes + Area.upperHalves).copyMemory(
+      from: cpu.upperHalves, byteCount: Int(Components.avxSize))
+  }
+  if components & Components.protectionKeys != 0 {
+    bytes.storeBytes(of: UInt64(cpu.pointee.pkru), toByteOffset: Area.keyRights, as: UInt64.self)
+  }
 }
 
-/// Takes over a whole area, whose MXCSR has no reserved bits set. Upper halves that it does not hold are zero.
+/// Takes over a whole area, whose MXCSR has no reserved bits set. Upper halves and PKRU are zero if it does not hold
+/// them. Translations that PKRU no longer permits are the caller's to drop.
 func loadExtendedState(_ cpu: CPU, from bytes: UnsafeRawBufferPointer) {
   guard let base = bytes.baseAddress, bytes.count >= Int(Components.areaSize(0)) else { return }
   loadFXSAVE(cpu, from: base)
@@ -62,6 +70,9 @@ func loadExtendedState(_ cpu: CPU, from bytes: UnsafeRawBufferPointer) {
   } else {
     cpu.clear(from: UInt8(X86_VECTOR_UPPER), count: 16)
   }
+  cpu.pointee.pkru =
+    held & Components.protectionKeys != 0 && bytes.count >= Area.keyRights + 4
+    ? base.loadUnaligned(fromByteOffset: Area.keyRights, as: UInt32.self) : 0
 }
 
 extension UnsafeMutablePointer<x86_cpu> {
@@ -177,14 +188,15 @@ extension UnsafeMutablePointer<x86_cpu> {
 @inline(never)
 private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
   let requested = cpu.requestedComponents
-  let size = Int(Components.areaSize(requested))
+  let isCompacted = op.pointee.immediate >= SaveForm.compacted
+  let size = Int(
+    isCompacted ? Components.compactedAreaSize(requested) : Components.areaSize(requested))
   guard let address = areaAddress(cpu, op, size, write: true),
     isWritable(cpu, op, address, size)
   else { return false }
   cpu.pointee.mxcsr = cpu.mxcsr
   var inUse = cpu.componentsInUse
   let isOptimised = op.pointee.immediate != SaveForm.whole
-  let isCompacted = op.pointee.immediate >= SaveForm.compacted
   // In the compacted form MXCSR is part of SSE state (§13.10).
   if isCompacted, cpu.pointee.mxcsr != MXCSR.initial { inUse |= Components.sse }
   let written = isOptimised ? requested & inUse : requested
@@ -212,6 +224,11 @@ private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
       (bytes + Area.upperHalves).copyMemory(from: cpu.upperHalves, byteCount: count)
       guard store(Area.upperHalves..<Area.upperHalves &+ count) else { return false }
     }
+    if written & Components.protectionKeys != 0 {
+      var rights = UInt64(cpu.pointee.pkru)
+      let place = advance(cpu, address, size &- Int(Components.protectionKeysSize))
+      guard storeBlock(cpu, op, place, from: &rights, 8) else { return false }
+    }
     if isCompacted {
       let header = bytes + Area.header
       header.storeBytes(of: requested & inUse, as: UInt64.self)
@@ -231,7 +248,7 @@ private func saveComponents(_ cpu: CPU, _ op: Op) -> Bool {
 @inline(never)
 private func restoreComponents(_ cpu: CPU, _ op: Op) -> Bool {
   let requested = cpu.requestedComponents
-  let size = Int(Components.areaSize(requested))
+  let size = Int(Components.areaSize(requested & ~Components.protectionKeys))
   guard let address = areaAddress(cpu, op, size, write: false) else { return false }
   var area = AreaBytes(repeating: .zero)
   return withUnsafeMutableBytes(of: &area) {
@@ -256,7 +273,19 @@ private func restoreComponents(_ cpu: CPU, _ op: Op) -> Bool {
       raise(cpu, op, X86.Exception.generalProtection, code: 0)
       return false
     }
+    var rights: UInt64 = 0
+    if requested & held & Components.protectionKeys != 0 {
+      let place =
+        isCompacted
+        ? Components.compactedProtectionKeysOffset(form) : Components.protectionKeysOffset
+      guard loadBlock(cpu, op, advance(cpu, address, Int(place)), into: &rights, 8) else {
+        return false
+      }
+    }
     restore(cpu, from: bytes, requested, held: held, wide: op.pointee.detail != 0)
+    if requested & Components.protectionKeys != 0 {
+      cpu.core { $0.setProtectionKeyRights(UInt32(truncatingIfNeeded: rights)) }
+    }
     if loadsMXCSR {
       cpu.mxcsr = mxcsr
     } else if isCompacted, requested & Components.sse != 0 {
