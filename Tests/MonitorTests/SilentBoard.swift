@@ -15,6 +15,6 @@ final class SilentControl: MachineControl {
   func requestReset() {}
   func requestPowerOff() {}
   func requestSleep(_ state: Int) {}
-  func setA20(_ enabled: Bool) {}
+  func setA20(_ enabled: Bool, by holder: A20Holder) {}
   func exitForDebug(_ value: UInt32) {}
 }

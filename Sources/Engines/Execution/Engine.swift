@@ -62,12 +62,14 @@ package protocol Partition<ISA>: AnyObject, Sendable {
   var doorbells: (any DoorbellRegistrar)? { get }
   var messageTriggers: (any MessageTriggers)? { get }
   var writeCoalescer: (any WriteCoalescer)? { get }
+  var addressLine20: (any AddressLine20)? { get }
 }
 
 extension Partition {
   package var doorbells: (any DoorbellRegistrar)? { nil }
   package var messageTriggers: (any MessageTriggers)? { nil }
   package var writeCoalescer: (any WriteCoalescer)? { nil }
+  package var addressLine20: (any AddressLine20)? { nil }
 }
 
 /// What processors may do with a page of memory.

@@ -67,3 +67,12 @@ package protocol WriteCoalescer: AnyObject, Sendable {
   func add(_ range: Range<UInt64>, in space: AddressSpace) throws(EngineError)
   func remove(_ range: Range<UInt64>, in space: AddressSpace) throws(EngineError)
 }
+
+/// The A20 gate of a PC, as the processors see it: the A20M# pin. An engine that has none leaves it open for good.
+///
+/// - SeeAlso: SDM Vol. 3B "8086/8088-compatible address wrap-around": A20M# masks bit 20 of physical addresses.
+package protocol AddressLine20: AnyObject, Sendable {
+  /// Opens the gate, as it is at first, or closes it: bit 20 of every physical address reads as zero. From any thread,
+  /// while processors run: done at once for the processor whose thread calls, and soon for the others.
+  func set(open: Bool)
+}

@@ -58,6 +58,7 @@ package final class Assembly: Sendable {
     ) { reporting.yield($0) }
     current = Mutex(processors)
     panel.connect { processors.halt() }
+    panel.connect(addressLine20: partition.addressLine20)
     doorbells = EngineDoorbells(log)
     doorbells.connect(to: partition.doorbells)
     doorbells.watch(board)
@@ -125,6 +126,7 @@ extension Assembly {
     processors.leave()
     interrupts.disconnect()
     panel.connect {}
+    panel.connect(addressLine20: nil)
     doorbells.connect(to: nil)
     pc.pci.dismantle()
     board.ports.unmapAll()
@@ -273,6 +275,7 @@ extension Assembly {
     endInterrupts(states)
     current.withLock { $0 = successor.processors }
     panel.connect { [processors = successor.processors] in processors.halt() }
+    panel.connect(addressLine20: successor.processors.partition.addressLine20)
     doorbells.connect(to: successor.processors.partition.doorbells)
     return former
   }
@@ -315,6 +318,7 @@ extension Assembly {
       node.child("ports") { Self.inspect(board.ports, &$0) }
       node.child("registers") { Self.inspect(board.registers, &$0) }
     }
+    node.field("a20", panel.isA20Open)
     node.field("engineDoorbells", doorbells.count)
     node.child("processors") { processors.inspect(&$0) }
     node.child("devices") { node in

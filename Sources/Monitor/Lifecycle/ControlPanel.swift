@@ -1,4 +1,5 @@
 import Chipset
+import Execution
 import Synchronization
 
 /// What the guest asks of the machine's owner, on its way to the owner.
@@ -19,8 +20,33 @@ final class ControlPanel: MachineControl {
   func exitForDebug(_ value: UInt32) { stop(for: .debugExit(value)) }
   func requestSleep(_ state: Int) { events.yield(.sleep(state)) }
 
-  /// Address line 20 is always driven: what minds it is older than anything that runs here.
-  func setA20(_ enabled: Bool) {}
+  // MARK: - The A20 gate
+
+  private struct Gate {
+    var holders = Set(A20Holder.allCases)
+    var engine: (any AddressLine20)?
+    var isOpen: Bool { !holders.isEmpty }
+  }
+  /// Held while the engine is told: what it hears last is how the gate stands.
+  private let gate = Mutex(Gate())
+
+  var isA20Open: Bool { gate.withLock(\.isOpen) }
+
+  /// Names the engine whose processors mind the gate, if they do, and tells it how the gate stands.
+  func connect(addressLine20: (any AddressLine20)?) {
+    gate.withLock { gate in
+      gate.engine = addressLine20
+      addressLine20?.set(open: gate.isOpen)
+    }
+  }
+
+  func setA20(_ enabled: Bool, by holder: A20Holder) {
+    gate.withLock { gate in
+      let wasOpen = gate.isOpen
+      if enabled { gate.holders.insert(holder) } else { gate.holders.remove(holder) }
+      if gate.isOpen != wasOpen { gate.engine?.set(open: gate.isOpen) }
+    }
+  }
 
   private func stop(for event: MachineEvent) {
     halt.withLock { $0 }?()

@@ -23,7 +23,7 @@ private func read(_ device: any IODevice) throws -> UInt64 {
     try write(0x00, port)
     #expect(try read(port) == 0)
     try write(0x02, port)
-    #expect(owner.requests == [.a20(false), .a20(true)])
+    #expect(owner.requests == [.a20(false, .port92), .a20(true, .port92)])
   }
 
   @Test func `the reset bit resets as it rises`() throws {

@@ -134,7 +134,11 @@ private struct Bench {
     bench.data(0x01)
     bench.command(0xdf)
     bench.command(0xdf)
-    #expect(bench.owner.requests == [.a20(false), .a20(true)])
+    bench.command(0xdd)
+    bench.command(0xdf)
+    #expect(
+      bench.owner.requests
+        == [false, true, false, true].map { .a20($0, .keyboardController) })
     #expect(bench.answer(0xd0) == [0x03])
   }
 

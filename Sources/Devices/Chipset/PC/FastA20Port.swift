@@ -5,7 +5,8 @@ import Synchronization
 
 /// Port 92h, system control port A: the quick way to the A20 gate, and to a reset.
 ///
-/// The gate is open at power-on: guests are started without a BIOS that would open it.
+/// The gate is open at power-on: guests are started without a BIOS that would open it. It is closed only once the
+/// keyboard controller lets it go too.
 ///
 /// - SeeAlso: Intel *ICH9 Family* data sheet (316972-004), §13.7.3 "PORT92—Fast A20 and Init Register".
 package final class FastA20Port {
@@ -28,7 +29,7 @@ extension FastA20Port: IODevice {
   package func write(_ value: UInt64, _ access: Access) throws(IOError) {
     try check(access)
     let (gate, resets) = state.withLock { $0.write(UInt8(truncatingIfNeeded: value)) }
-    if let gate { control.setA20(gate) }
+    if let gate { control.setA20(gate, by: .port92) }
     if resets { control.requestReset() }
   }
 
@@ -49,7 +50,7 @@ extension FastA20Port: Component {
 
   package func reset() {
     state.withLock { $0 = State() }
-    control.setA20(true)
+    control.setA20(true, by: .port92)
   }
 
   package func save() -> Saved { state.withLock { Saved(value: $0.value) } }
@@ -59,7 +60,7 @@ extension FastA20Port: Component {
       throw .refused(part: "port 92h", reason: "a reserved bit is set")
     }
     state.withLock { $0.value = saved.value }
-    control.setA20(saved.value & State.gate != 0)
+    control.setA20(saved.value & State.gate != 0, by: .port92)
   }
 
   package func inspect(_ node: inout Node) {

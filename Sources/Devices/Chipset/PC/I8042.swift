@@ -45,7 +45,7 @@ package final class I8042 {
       driveInterrupts(state)
       return (result, state.takeErrands())
     }
-    if let enabled = errands.addressLine20 { control.setA20(enabled) }
+    if let enabled = errands.addressLine20 { control.setA20(enabled, by: .keyboardController) }
     if errands.reset { control.requestReset() }
     return result
   }
@@ -126,7 +126,7 @@ extension I8042: Component {
       state = State()
       driveInterrupts(state)
     }
-    control.setA20(true)
+    control.setA20(true, by: .keyboardController)
   }
 
   package func save() -> Saved { state.withLock { $0.saved } }
@@ -137,7 +137,7 @@ extension I8042: Component {
       state = restored
       driveInterrupts(state)
     }
-    control.setA20(restored.addressLine20)
+    control.setA20(restored.addressLine20, by: .keyboardController)
   }
 
   package func inspect(_ node: inout Node) {

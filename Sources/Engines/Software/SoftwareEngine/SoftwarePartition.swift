@@ -84,6 +84,17 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
     guard let memory else { return nil }
     return SoftwareDirtyPages(memory, cores)
   }
+
+  var addressLine20: (any AddressLine20)? { cores.isEmpty ? nil : SoftwareAddressLine20(cores) }
+}
+
+/// The A20M# pins of all processors.
+private final class SoftwareAddressLine20: AddressLine20 {
+  private let cores: [Core]
+
+  init(_ cores: [Core]) { self.cores = cores }
+
+  func set(open: Bool) { for core in cores { core.noteAddressLine20(isOpen: open) } }
 }
 
 /// Where processors sleep, and how they hear of each other.

@@ -12,6 +12,7 @@ extension Core {
     case codeChanged(page: Int)
     case revokeAllWrites
     case rightsChanged(pages: Range<Int>)
+    case addressLine20(isOpen: Bool)
   }
 
   /// Leaves a message; the core reads it at its next jump. From any thread.
@@ -41,6 +42,7 @@ extension Core {
         noteLostGrants()
         tlb.revokeWrites(toPhysical: nil)
       case .rightsChanged(let pages): forgetRights(to: pages)
+      case .addressLine20(let isOpen): setAddressLine20(isOpen: isOpen)
       }
     }
     if hasHeard(memory.watchedLines.announcements) { hasLostGrants = false }
@@ -66,6 +68,11 @@ extension Core {
   /// The rights to pages changed. From any thread: on the core's own it heeds them at once.
   package func noteRightsChanged(pages: Range<Int>) {
     if isCurrent { forgetRights(to: pages) } else { post(.rightsChanged(pages: pages)) }
+  }
+
+  /// The A20 gate moved. From any thread: on the core's own it heeds that at once.
+  package func noteAddressLine20(isOpen: Bool) {
+    if isCurrent { setAddressLine20(isOpen: isOpen) } else { post(.addressLine20(isOpen: isOpen)) }
   }
 
   /// Writes are to be noticed again. From any thread.

@@ -99,7 +99,8 @@ package final class Core: @unchecked Sendable {
   var tscOffset: UInt64 = 0
   var tscAdjust: UInt64 = 0
   var activity = X86.Activity.waitForSIPI
-  /// The A20 line: with it low, bit 20 of every physical address is zero.
+  /// The A20M# pin: while the gate is closed, bit 20 of every physical address is zero. The board's, not the core's:
+  /// no reset of the core opens it.
   var a20Mask: UInt64 = .max
   let physicalAddressBits: UInt32
   /// The highest level of paging tables whose entries may be pages: 2 has those of 1 GiB.
