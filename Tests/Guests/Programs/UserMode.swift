@@ -12,6 +12,7 @@ enum UserMode {
     privileged()
     ports()
     pages()
+    alignment()
     systemCalls()
     flags()
     compatibility()
@@ -114,6 +115,26 @@ enum UserMode {
       pageFault: 5, at: supervisor)
     expect(
       "read from a non-canonical address", enter(address_of_user_load(), 1 << 47), vector: 13,
+      error: 0)
+  }
+
+  private static func alignment() {
+    let odd = data + 1
+    let checked: UInt64 = 0x4_0002
+    write_cr0(read_cr0() | 1 << 18)
+    expect("read of an odd address", enter(address_of_user_load(), odd), vector: 0x80, error: 0)
+    expect(
+      "the same with EFLAGS.AC", enter(address_of_user_load(), odd, flags: checked), vector: 17,
+      error: 0)
+    expect(
+      "write with EFLAGS.AC", enter(address_of_user_store(), odd, flags: checked), vector: 17,
+      error: 0)
+    expect(
+      "read of an even address", enter(address_of_user_load(), data, flags: checked), vector: 0x80,
+      error: 0)
+    write_cr0(read_cr0() & ~(1 << 18))
+    expect(
+      "EFLAGS.AC without CR0.AM", enter(address_of_user_load(), odd, flags: checked), vector: 0x80,
       error: 0)
   }
 

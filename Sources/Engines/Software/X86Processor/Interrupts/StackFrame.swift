@@ -73,7 +73,16 @@ struct StackFrame {
   /// Makes the stack pointer's change true.
   func commit() { core.cpu.setStackPointer(pointer) }
 
+  /// The linear address of so many bytes of the stack, which the user's must be aligned to while that is checked.
   private func address(_ offset: UInt64, _ size: Int, write: Bool) throws(Fault) -> UInt64 {
+    let address = try uncheckedAddress(offset, size, write: write)
+    guard !user || core.permitsAlignment(address, size) else { throw core.takeFault() }
+    return address
+  }
+
+  private func uncheckedAddress(
+    _ offset: UInt64, _ size: Int, write: Bool
+  ) throws(Fault) -> UInt64 {
     guard let bounds else {
       guard core.isCanonical(offset), core.isCanonical(offset &+ UInt64(size - 1)) else {
         throw refused

@@ -47,13 +47,15 @@ func store<T: Width>(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ value: T) -> Bool
 @inline(never)
 func loadSlow(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ size: Int) -> Bool {
   cpu.pointee.rip = cpu.rip(of: op)
-  return cpu.core { core in core.load(linear, size) } || raiseOnStack(cpu, op)
+  return cpu.core { core in core.permitsAlignment(linear, size) && core.load(linear, size) }
+    || raiseOnStack(cpu, op)
 }
 
 @inline(never)
 func storeSlow(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ value: UInt64, _ size: Int) -> Bool {
   cpu.pointee.rip = cpu.rip(of: op)
-  return cpu.core { core in core.store(linear, value, size) } || raiseOnStack(cpu, op)
+  return cpu.core { core in core.permitsAlignment(linear, size) && core.store(linear, value, size) }
+    || raiseOnStack(cpu, op)
 }
 
 /// An address that is not canonical is #SS instead of #GP where the segment is SS: SDM Vol. 3A §6.15, "Interrupt

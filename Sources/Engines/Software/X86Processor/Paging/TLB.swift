@@ -4,6 +4,8 @@ import CProcessor
 struct TLB: ~Copyable {
   let supervisor: UnsafeMutablePointer<x86_tlb_entry>
   let user: UnsafeMutablePointer<x86_tlb_entry>
+  /// A table in which nothing is or will be, made when it is first wanted.
+  private var empties: UnsafeMutablePointer<x86_tlb_entry>?
   /// Entries of non-global pages filled since they were last flushed, so that a flush touches no others.
   private let filled: UnsafeMutablePointer<UInt16>
   private var filledCount = 0
@@ -27,6 +29,16 @@ struct TLB: ~Copyable {
   deinit {
     supervisor.deallocate()
     filled.deallocate()
+    empties?.deallocate()
+  }
+
+  /// A table by which no access is a fast one.
+  mutating func blind() -> UnsafeMutablePointer<x86_tlb_entry> {
+    if let empties { return empties }
+    let table = UnsafeMutablePointer<x86_tlb_entry>.allocate(capacity: Self.entries)
+    table.initialize(repeating: Self.empty, count: Self.entries)
+    empties = table
+    return table
   }
 
   func table(user isUser: Bool) -> UnsafeMutablePointer<x86_tlb_entry> {

@@ -100,7 +100,9 @@ extension UnsafeMutablePointer<x86_cpu> {
     get { pointee.system_flags | statusFlags | X86.Flags.reserved1 }
     nonmutating set {
       statusFlags = newValue
+      let changed = pointee.system_flags ^ newValue
       pointee.system_flags = newValue & ~(X86.Flags.status | X86.Flags.reserved1)
+      if _slowPath(changed & X86.Flags.alignmentCheck != 0) { core { $0.selectTranslations() } }
     }
   }
 

@@ -48,7 +48,7 @@ func prepareModify(_ cpu: CPU, _ op: Op, _ address: UInt64, _ size: Int) -> Bool
   cpu.pointee.rmw_host = 0
   cpu.pointee.rmw_linear = address
   return cpu.core { core in
-    core.translate(address, write: true) != nil
+    core.permitsAlignment(address, size) && core.translate(address, write: true) != nil
       && core.translate(
         (address &+ UInt64(size - 1)) & cpu.pointee.address_mask, write: true) != nil
       && core.load(address, size)

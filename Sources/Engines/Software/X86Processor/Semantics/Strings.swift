@@ -178,6 +178,7 @@ private struct StringWalk {
     guard elements > 1, to &+ elements &* size &- 1 >= to,
       cpu.pointee.code_mode == 2 || isInside(elements, kind)
     else { return nil }
+    guard cpu.core({ !$0.checksAlignment }) || (to | from) & (size &- 1) == 0 else { return nil }
     // Both ends are asked for before either is used: they may share an entry of the TLB.
     var hostFrom: UnsafeMutableRawPointer?
     if kind == .move {

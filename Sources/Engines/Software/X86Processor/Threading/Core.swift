@@ -99,6 +99,8 @@ package final class Core: @unchecked Sendable {
   var tscOffset: UInt64 = 0
   var tscAdjust: UInt64 = 0
   var activity = X86.Activity.waitForSIPI
+  /// Whether the user's accesses to data are checked for their alignment: see AlignmentChecks.swift.
+  var checksAlignment = false
   /// The A20M# pin: while the gate is closed, bit 20 of every physical address is zero. The board's, not the core's:
   /// no reset of the core opens it.
   var a20Mask: UInt64 = .max
@@ -240,7 +242,7 @@ extension Core {
     cpu.pointee.address_mask = isLong ? .max : 0xffff_ffff
     cpu.updateSegmentRules()
     cpu.updateCodeBounds()
-    cpu.pointee.tlb = tlb.table(user: cpu.pointee.privilege == 3)
+    selectTranslations()
     updateStackMask()
     updateCodeKeys()
   }

@@ -64,6 +64,7 @@ func loadWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
 /// Loads a register that lies on two pages or in a device: all of it or, after an exception, nothing.
 @inline(never)
 private func loadSlowly(_ cpu: CPU, _ op: Op, _ address: UInt64, _ count: Int) -> Bool {
+  guard permitsAlignment(cpu, op, address, 16) else { return false }
   var halves: (Quadwords, Quadwords) = (Quadwords(0, 0), Quadwords(0, 0))
   let isLoaded = withUnsafeMutableBytes(of: &halves) {
     loadBlock(cpu, op, address, into: $0.baseAddress.unsafelyUnwrapped, count)
@@ -150,8 +151,14 @@ func storeWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
       of: cpu.vector(op.pointee.source), as: Quadwords.self)
     return next(cpu, op)
   }
-  guard storeBlock(cpu, op, address, from: cpu.vectorBytes(op.pointee.source), 16) else { return }
+  guard storeWholeSlowly(cpu, op, address) else { return }
   return next(cpu, op)
+}
+
+@inline(never)
+private func storeWholeSlowly(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
+  permitsAlignment(cpu, op, address, 16)
+    && storeBlock(cpu, op, address, from: cpu.vectorBytes(op.pointee.source), 16)
 }
 
 /// Stores 32 bytes.
@@ -174,6 +181,7 @@ func storeWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
 
 @inline(never)
 private func storeWideSlowly(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
+  guard permitsAlignment(cpu, op, address, 16) else { return false }
   let halves: (Quadwords, Quadwords) = (
     cpu.vector(op.pointee.source), cpu.vector(upper(op.pointee.source))
   )
@@ -223,7 +231,7 @@ enum VectorStores {
 private func storeMasked(_ cpu: CPU, _ op: Op) -> Bool {
   let count = Int(op.pointee.detail)
   guard let address = Segmented.linear(cpu, op, count, write: true),
-    isWritable(cpu, op, address, count)
+    permitsAlignment(cpu, op, address, 8), isWritable(cpu, op, address, count)
   else { return false }
   let bytes = cpu.vectorBytes(op.pointee.source)
   let mask = cpu.vectorBytes(op.pointee.destination)

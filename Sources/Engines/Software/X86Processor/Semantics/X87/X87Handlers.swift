@@ -148,7 +148,7 @@ private func storeX87(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
   let entry = tlbEntry(cpu, address)
   guard
     entry.pointee.write_tag == (address &+ UInt64(size &- 1)) & ~pageMask
-      || isWritable(cpu, op, address, size)
+      || permitsAlignment(cpu, op, address, min(size, 8)) && isWritable(cpu, op, address, size)
   else { return false }
   let outcome = execute(cpu.x87MemoryInstruction(op), X87Bytes(), cpu)
   guard outcome.effect == .store else { return settle(outcome, cpu, op) }
@@ -180,7 +180,8 @@ private func loadX87Image<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
 
 @inline(never)
 private func loadX87Image(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
-  guard reportPendingException(cpu, op) else { return false }
+  guard reportPendingException(cpu, op), permitsAlignment(cpu, op, address, imageAlignment(op))
+  else { return false }
   let format = imageFormat(cpu, op)
   var image = ImageBytes(repeating: 0)
   return withUnsafeMutableBytes(of: &image) {
@@ -203,8 +204,12 @@ private func storeX87Image<A: Addressing>(_: A.Type, _ cpu: CPU, _ op: Op) {
   return next(cpu, op)
 }
 
+/// By the operand size.
+private func imageAlignment(_ op: Op) -> Int { op.pointee.destination != 0 ? 4 : 2 }
+
 @inline(never)
 private func storeX87Image(_ cpu: CPU, _ op: Op, _ address: UInt64) -> Bool {
+  guard permitsAlignment(cpu, op, address, imageAlignment(op)) else { return false }
   let format = imageFormat(cpu, op)
   var image = ImageBytes(repeating: 0)
   return withUnsafeMutableBytes(of: &image) {

@@ -21,8 +21,25 @@ private func loadElement(_ cpu: CPU, _ op: Op, _ offset: UInt64, _ log2: Int) ->
   guard let address = segmentedAddress(cpu, op, 1 &<< log2, offset, write: false) else {
     return nil
   }
-  if log2 == 3 { return load(cpu, op, address, UInt64.self) }
-  return load(cpu, op, address, UInt32.self).map(UInt64.init)
+  let size = 1 &<< log2
+  let entry = tlbEntry(cpu, address)
+  if entry.pointee.read_tag == (address &+ UInt64(size &- 1)) & ~pageMask {
+    let host = hostPointer(address, entry.pointee.addend)
+    return log2 == 3
+      ? host.loadUnaligned(as: UInt64.self) : UInt64(host.loadUnaligned(as: UInt32.self))
+  }
+  // Not by `load`, which checks alignment.
+  cpu.pointee.rip = cpu.rip(of: op)
+  guard cpu.core({ $0.load(address, size) }) || raiseOnStack(cpu, op) else { return nil }
+  return cpu.pointee.slow_value.0
+}
+
+/// Stores an element; `false` once an exception was raised.
+private func storeElement(
+  _ cpu: CPU, _ op: Op, _ address: UInt64, _ value: UInt64, _ log2: Int
+) -> Bool {
+  cpu.pointee.rip = cpu.rip(of: op)
+  return cpu.core { $0.store(address, value, 1 &<< log2) } || raiseOnStack(cpu, op)
 }
 
 /// Puts an element into a vector.
@@ -84,9 +101,9 @@ private func storeMasked(_ cpu: CPU, _ op: Op) -> Bool {
       let isDone =
         isTrial
         ? isWritable(cpu, op, address, size)
-        : log2 == 3
-          ? X86Processor.store(cpu, op, address, cast(value, to: SIMD4<UInt64>.self)[index])
-          : X86Processor.store(cpu, op, address, value[index])
+        : storeElement(
+          cpu, op, address,
+          log2 == 3 ? cast(value, to: SIMD4<UInt64>.self)[index] : UInt64(value[index]), log2)
       guard isDone else { return false }
     }
   }
