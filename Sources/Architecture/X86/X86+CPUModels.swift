@@ -1,7 +1,7 @@
 extension X86.CPUModel {
   /// The models that can be asked for by name, from the one with the fewest features on.
   package static let all: [X86.CPUModel] = [
-    .i486, .pentium3, .x86_64v1, .x86_64v2, .x86_64v3, .max,
+    .i486, .pentium3, .x86_64v1, .x86_64v2, .x86_64v3, .maxWithoutKeys, .max,
   ]
 
   /// An Intel486 DX4: an FPU, and nothing that CPUID announces beside it.
@@ -33,6 +33,12 @@ extension X86.CPUModel {
   package static let x86_64v3 = X86.CPUModel(
     name: "x86-64-v3", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
     brand: "Roost x86-64-v3", features: .x86_64v3, physicalAddressBits: 39)
+
+  /// All of `max` but protection keys, which many hosts' processors have not, or with PKRU at another place of an XSAVE
+  /// area: what is left of the latest instructions for a guest of theirs.
+  package static let maxWithoutKeys = X86.CPUModel(
+    name: "max-no-pku", vendor: "AuthenticAMD", family: 15, model: 107, stepping: 1,
+    brand: "Roost max-no-pku", features: .maxWithoutKeys, physicalAddressBits: 39)
 
   /// Whatever the software processor can do.
   package static let max = X86.CPUModel(
@@ -101,6 +107,12 @@ extension X86.Features {
   }()
 
   package static let max: X86.Features = {
+    var features = maxWithoutKeys
+    features.leaf7ECX |= bits(3)  // PKU
+    return features
+  }()
+
+  package static let maxWithoutKeys: X86.Features = {
     var features = x86_64v3
     features.leaf1ECX |= bits(1, 17, 25, 30)  // PCLMULQDQ, PCID, AES, RDRAND
     features.leaf7EBX |= bits(
@@ -109,7 +121,7 @@ extension X86.Features {
       18, 19, 20,  // RDSEED, ADX, SMAP
       23, 24,  // CLFLUSHOPT, CLWB
       29)  // SHA
-    features.leaf7ECX |= bits(2, 3, 9, 10, 22)  // UMIP, PKU, VAES, VPCLMULQDQ, RDPID
+    features.leaf7ECX |= bits(2, 9, 10, 22)  // UMIP, VAES, VPCLMULQDQ, RDPID
     features.extendedECX |= bits(8)  // PREFETCHW
     features.extendedEDX |= bits(26, 27)  // pages of 1 GiB, RDTSCP
     features.extendedStateEAX |= bits(1, 3)  // XSAVEC, XSAVES

@@ -81,6 +81,15 @@ struct ProtectionKeyTests {
     }
   }
 
+  @Test func `without keys max is the same but for them`() {
+    let (with, without) = (X86.CPUModel.max, X86.CPUModel.maxWithoutKeys)
+    var features = with.features
+    features.leaf7ECX &= ~(1 << 3)
+    #expect(features == without.features)
+    #expect(without.leaf(0xd, 0)?.ecx == 832)
+    #expect(without.leaf(0xd, 9) == .init())
+  }
+
   // MARK: - Accesses
 
   struct Trial: Sendable, CustomTestStringConvertible {
