@@ -33,7 +33,7 @@ import Testing
       let program = try #require(Bundle.module.url(forResource: "floats", withExtension: nil))
       _ = try folder.add("floats", [UInt8](Data(contentsOf: program)))
       _ = try folder.add("units", Array(units.joined(separator: "\n").utf8))
-      var machine = GuestMachine(
+      let machine = GuestMachine(
         processors: processors, memory: 128 << 20, model: .x86_64v3.counting,
         devices: [.share(try ShareRequest(parsing: "path=\(folder.path),tag=data"))])
       let run = try await machine.run(LinuxFiles.kernel("quiet no_timer_check roost.test=floats"))
