@@ -15,6 +15,7 @@ final class SilentControl: MachineControl {
   func requestReset() {}
   func requestPowerOff() {}
   func requestSleep(_ state: Int) {}
-  func setA20(_ enabled: Bool, by holder: A20Holder) {}
+  var isA20Open: Bool { true }
+  func setA20(_ isOpen: Bool) {}
   func exitForDebug(_ value: UInt32) {}
 }

@@ -9,19 +9,13 @@ package protocol MachineControl: AnyObject, Sendable {
   func requestPowerOff()
   /// The guest asked for a sleep state: ACPI 6.5 §7.4, S`state`.
   func requestSleep(_ state: Int)
-  /// One of the two that hold the A20 gate open lets it go, or holds it again. While neither does it is closed, and
-  /// address bit 20 reads as zero.
-  func setA20(_ enabled: Bool, by holder: A20Holder)
+  /// Whether the A20 gate is open; closed, address bit 20 reads as zero.
+  ///
+  /// There is one gate, which port 92h and the keyboard controller both show and move: whoever writes last decides.
+  /// Chipsets OR the two, but firmware leaves only one of them in use, and guests that close the gate by either expect
+  /// it closed.
+  var isA20Open: Bool { get }
+  func setA20(_ isOpen: Bool)
   /// A test guest ended, with this result.
   func exitForDebug(_ value: UInt32)
-}
-
-/// Who holds the A20 gate open: their signals are ORed.
-///
-/// - SeeAlso: Intel *ICH9 Family* data sheet (316972-004), §13.7.3 "PORT92—Fast A20 and Init Register".
-package enum A20Holder: Sendable, CaseIterable {
-  /// A20GATE: bit 1 of the keyboard controller's output port.
-  case keyboardController
-  /// ALT_A20_GATE: bit 1 of port 92h.
-  case port92
 }

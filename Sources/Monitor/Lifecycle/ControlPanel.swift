@@ -23,9 +23,8 @@ final class ControlPanel: MachineControl {
   // MARK: - The A20 gate
 
   private struct Gate {
-    var holders = Set(A20Holder.allCases)
+    var isOpen = true
     var engine: (any AddressLine20)?
-    var isOpen: Bool { !holders.isEmpty }
   }
   /// Held while the engine is told: what it hears last is how the gate stands.
   private let gate = Mutex(Gate())
@@ -40,11 +39,11 @@ final class ControlPanel: MachineControl {
     }
   }
 
-  func setA20(_ enabled: Bool, by holder: A20Holder) {
+  func setA20(_ isOpen: Bool) {
     gate.withLock { gate in
-      let wasOpen = gate.isOpen
-      if enabled { gate.holders.insert(holder) } else { gate.holders.remove(holder) }
-      if gate.isOpen != wasOpen { gate.engine?.set(open: gate.isOpen) }
+      guard gate.isOpen != isOpen else { return }
+      gate.isOpen = isOpen
+      gate.engine?.set(open: isOpen)
     }
   }
 

@@ -23,7 +23,16 @@ private func read(_ device: any IODevice) throws -> UInt64 {
     try write(0x00, port)
     #expect(try read(port) == 0)
     try write(0x02, port)
-    #expect(owner.requests == [.a20(false, .port92), .a20(true, .port92)])
+    #expect(owner.requests == [.a20(false), .a20(true)])
+  }
+
+  @Test func `it shows the gate as another has moved it`() throws {
+    let port = FastA20Port(control: owner)
+    owner.setA20(false)
+    #expect(try read(port) == 0)
+    #expect(port.save().value == 0)
+    owner.setA20(true)
+    #expect(try read(port) == 2)
   }
 
   @Test func `the reset bit resets as it rises`() throws {

@@ -136,10 +136,12 @@ private struct Bench {
     bench.command(0xdf)
     bench.command(0xdd)
     bench.command(0xdf)
-    #expect(
-      bench.owner.requests
-        == [false, true, false, true].map { .a20($0, .keyboardController) })
+    #expect(bench.owner.requests == [false, true, false, true].map { .a20($0) })
     #expect(bench.answer(0xd0) == [0x03])
+    bench.owner.setA20(false)
+    #expect(bench.answer(0xd0) == [0x01])
+    bench.command(0xdf)
+    #expect(bench.owner.isA20Open)
   }
 
   @Test func `pulsing bit 0 resets the machine`() {

@@ -5,8 +5,7 @@ import Synchronization
 
 /// Port 92h, system control port A: the quick way to the A20 gate, and to a reset.
 ///
-/// The gate is open at power-on: guests are started without a BIOS that would open it. It is closed only once the
-/// keyboard controller lets it go too.
+/// The gate is open at power-on: guests are started without a BIOS that would open it.
 ///
 /// - SeeAlso: Intel *ICH9 Family* data sheet (316972-004), §13.7.3 "PORT92—Fast A20 and Init Register".
 package final class FastA20Port {
@@ -23,14 +22,18 @@ package final class FastA20Port {
 extension FastA20Port: IODevice {
   package func read(_ access: Access) throws(IOError) -> UInt64 {
     try check(access)
-    return UInt64(state.withLock { $0.value })
+    return UInt64(value)
   }
 
   package func write(_ value: UInt64, _ access: Access) throws(IOError) {
     try check(access)
-    let (gate, resets) = state.withLock { $0.write(UInt8(truncatingIfNeeded: value)) }
-    if let gate { control.setA20(gate, by: .port92) }
-    if resets { control.requestReset() }
+    let value = UInt8(truncatingIfNeeded: value)
+    control.setA20(value & State.gate != 0)
+    if state.withLock({ $0.write(value) }) { control.requestReset() }
+  }
+
+  private var value: UInt8 {
+    state.withLock { $0.value } | (control.isA20Open ? State.gate : 0)
   }
 
   private func check(_ access: Access) throws(IOError) {
@@ -50,21 +53,21 @@ extension FastA20Port: Component {
 
   package func reset() {
     state.withLock { $0 = State() }
-    control.setA20(true, by: .port92)
+    control.setA20(true)
   }
 
-  package func save() -> Saved { state.withLock { Saved(value: $0.value) } }
+  package func save() -> Saved { Saved(value: value) }
 
   package func restore(_ saved: Saved) throws(RestoreError) {
     guard saved.value & ~State.all == 0 else {
       throw .refused(part: "port 92h", reason: "a reserved bit is set")
     }
-    state.withLock { $0.value = saved.value }
-    control.setA20(saved.value & State.gate != 0, by: .port92)
+    state.withLock { $0.value = saved.value & State.reset }
+    control.setA20(saved.value & State.gate != 0)
   }
 
   package func inspect(_ node: inout Node) {
-    node.field("a20", state.withLock { $0.value & State.gate != 0 })
+    node.hex("value", value)
   }
 }
 
@@ -78,16 +81,13 @@ extension FastA20Port {
     static let gate: UInt8 = 1 << 1
     static let all = reset | gate
 
-    var value = gate
+    /// The reset bit; the gate is the machine's.
+    var value: UInt8 = 0
 
-    /// Answers how the gate now stands, if it moved, and whether the machine is to be reset.
-    mutating func write(_ new: UInt8) -> (gate: Bool?, resets: Bool) {
-      let changed = value ^ new
-      value = new & Self.all
-      return (
-        changed & Self.gate != 0 ? new & Self.gate != 0 : nil,
-        changed & new & Self.reset != 0
-      )
+    /// Answers whether the machine is to be reset.
+    mutating func write(_ new: UInt8) -> Bool {
+      defer { value = new & Self.reset }
+      return new & ~value & Self.reset != 0
     }
   }
 }

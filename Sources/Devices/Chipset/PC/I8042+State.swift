@@ -121,7 +121,13 @@ extension I8042.State {
     commandByte.contains(.mouseInterrupt) && output?.isFromMouse == true
   }
 
-  var addressLine20: Bool { outputPort.contains(.addressLine20) }
+  /// The output port's bit for the A20 gate, which others move too.
+  var addressLine20: Bool {
+    get { outputPort.contains(.addressLine20) }
+    set {
+      if newValue { outputPort.insert(.addressLine20) } else { outputPort.remove(.addressLine20) }
+    }
+  }
 
   mutating func takeErrands() -> I8042.Errands {
     defer { errands = I8042.Errands() }

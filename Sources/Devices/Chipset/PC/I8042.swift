@@ -39,13 +39,15 @@ package final class I8042 {
 
   /// Changes the chip, drives the wires to what follows, and then carries out what the chip asks for.
   private func with<Result>(_ change: (inout State) -> Result) -> Result {
+    let isA20Open = control.isA20Open
     let (result, errands) = state.withLock { state in
+      state.addressLine20 = isA20Open
       let result = change(&state)
       if state.fillOutputBuffer() { lowerInterrupts() }  // each byte is an edge of its own
       driveInterrupts(state)
       return (result, state.takeErrands())
     }
-    if let enabled = errands.addressLine20 { control.setA20(enabled, by: .keyboardController) }
+    if let enabled = errands.addressLine20 { control.setA20(enabled) }
     if errands.reset { control.requestReset() }
     return result
   }
@@ -126,10 +128,16 @@ extension I8042: Component {
       state = State()
       driveInterrupts(state)
     }
-    control.setA20(true, by: .keyboardController)
+    control.setA20(true)
   }
 
-  package func save() -> Saved { state.withLock { $0.saved } }
+  package func save() -> Saved {
+    let isA20Open = control.isA20Open
+    return state.withLock { state in
+      state.addressLine20 = isA20Open
+      return state.saved
+    }
+  }
 
   package func restore(_ saved: Saved) throws(RestoreError) {
     let restored = try State(saved)
@@ -137,14 +145,13 @@ extension I8042: Component {
       state = restored
       driveInterrupts(state)
     }
-    control.setA20(restored.addressLine20, by: .keyboardController)
+    control.setA20(restored.addressLine20)
   }
 
   package func inspect(_ node: inout Node) {
     let state = state.withLock { $0 }
     node.hex("status", state.status.rawValue)
     node.hex("commandByte", state.commandByte.rawValue)
-    node.field("addressLine20", state.addressLine20)
     node.child("keyboard") { state.keyboard.inspect(&$0) }
     node.child("mouse") { state.mouse.inspect(&$0) }
   }
