@@ -364,12 +364,15 @@ X87_FUNCTIONS = {"fsin": 1, "fcos": 1, "fsincos": 1, "fptan": 1, "fpatan": 2, "f
 
 
 @explained
-def remainder_of_less_than_the_divisor(case, answer, state, wrong):
-    """Unicorn's FPREM1 leaves what is less than the divisor, though the nearest quotient of more than half of it is one."""
-    if case.name == "fprem1":
-        (dividend, _), (divisor, _) = (case.st[(case.fsw >> 11) + i & 7] for i in range(2))
-        if (divisor & 0x7fff) - (dividend & 0x7fff) == 1:
-            return ["st0", "fsw C1"]
+def remainder_of_more_than_half(case, answer, state, wrong):
+    """Unicorn's FPREM1 leaves what is more than half of the divisor, though another quotient is nearer."""
+    if case.name == "fprem1" and "st0" in wrong:
+        divisor, significand = case.st[(case.fsw >> 11) + 1 & 7]
+        theirs, exponent = state["fp"][case.fsw >> 11 & 7]
+        if 0 < exponent & 0x7fff < 0x7fff and 0 < divisor & 0x7fff < 0x7fff:
+            left = abs(fraction((exponent & 0x7fff) << 64 | theirs))
+            if 2 * left > abs(fraction((divisor & 0x7fff) << 64 | significand)):
+                return ["st0", "fsw C1"]
 
 
 @explained

@@ -15,10 +15,13 @@ final class EchoDevice: VirtioDevice {
   let profile = VirtioProfile(deviceID: .entropy, queueSizes: [16, 32])
   private let held: LoopBound<[(VirtQueue, RequestTag)]>
   private let holds: LoopBound<Bool>
+  /// Of each queue the chain taken last, if it is held: a device may put back no other.
+  private let last: LoopBound<[Int: RequestTag]>
 
   init(_ loop: any Loop) {
     held = LoopBound([], on: loop)
     holds = LoopBound(false, on: loop)
+    last = LoopBound([:], on: loop)
   }
 
   func service(_ queue: VirtQueue) {
@@ -26,7 +29,9 @@ final class EchoDevice: VirtioDevice {
       if holds.with({ $0 }) {
         let tag = queue.hold(chain)
         held.with { $0.append((queue, tag)) }
+        last.with { $0[queue.index] = tag }
       } else {
+        last.with { $0[queue.index] = nil }
         let count = Int(min(chain.readable.byteCount, 1 << 12))
         let bytes = (try? queue.dma.bytes(of: chain.readable, count: count)) ?? []
         let written = (try? queue.dma.write(bytes, to: chain.writable)) ?? 0
@@ -40,7 +45,7 @@ final class EchoDevice: VirtioDevice {
     case 0: holds.with { $0 = true }
     case 1: finish()
     case 2: finishOne(Int(script.byte()))
-    default: putBackOne(Int(script.byte()))
+    default: putBackLast(ofQueue: Int(script.byte() & 1))
     }
   }
 
@@ -64,9 +69,11 @@ final class EchoDevice: VirtioDevice {
     queue.complete(tag, written: written)
   }
 
-  private func putBackOne(_ number: Int) {
-    guard let (queue, tag) = takeHeld(number) else { return }
-    queue.putBack(tag)
+  private func putBackLast(ofQueue index: Int) {
+    guard let tag = last.with({ $0.removeValue(forKey: index) }),
+      let place = held.with({ $0.firstIndex { $0.0.index == index && $0.1 == tag } })
+    else { return }
+    held.with { $0.remove(at: place) }.0.putBack(tag)
   }
 
   func save() -> Saved { Saved() }
