@@ -114,6 +114,47 @@ struct PagingModesTests {
     #expect(machine.frame?.rip == Place.code + 10)
   }
 
+  /// As kernels copy to their users: many bytes at once, here code that has run already by another mapping.
+  @Test
+  func
+    `with SMAP the supervisor copies to the user's pages, and what was decoded from them is decoded anew`()
+  {
+    let machine = TestMachine(features: (0, Self.smap, 0))
+    let routine = Place.code + 0x1000
+    machine.map(Self.page, to: routine, 7)
+    machine.write(
+      [
+        0x0f, 0x01, 0xcb,  // stac
+        0xb9, 0x40, 0x00, 0x00, 0x00,  // mov ecx, 64
+        0x48, 0x89, 0xdf,  // mov rdi, rbx
+        0xf3, 0xa4,  // rep movsb
+        0xff, 0xd5,  // call rbp
+        0xff, 0xca,  // dec edx
+        0x75, 0xf0,  // jnz
+        0x0f, 0x01, 0xca,  // clac
+        0xb9, 0x40, 0x00, 0x00, 0x00,  // mov ecx, 64
+        0xf3, 0xaa,  // rep stosb
+        0xf4,
+      ], at: Place.code)
+    var routines = [UInt8](repeating: 0x90, count: 128)
+    routines.replaceSubrange(60..<64, with: [0x83, 0xc0, 0x01, 0xc3])  // add eax, 1; ret
+    routines.replaceSubrange(124..<128, with: [0x6b, 0xc0, 0x2a, 0xc3])  // imul eax, eax, 42
+    machine.write(routines, at: Place.data)
+    machine.cpu.pointee.cr4 |= X86.CR4.supervisorAccessPrevention
+    machine.core.flushTranslations(global: true)
+    machine.cpu.rbx = Self.page
+    machine.cpu.rsi = Place.data
+    machine.cpu.set(Slot.rbp, routine)
+    machine.cpu.set(Slot.rdx, 2 as UInt64)
+    machine.cpu.rax = 0
+    machine.run(from: Place.code)
+    #expect(machine.cpu.rax == 42)
+    #expect(machine.bytes(at: routine, count: 64) == Array(routines[64...]))
+    // After CLAC nothing of it is written.
+    #expect(machine.haltedVector == 14)
+    #expect(machine.cpu.rcx == 64)
+  }
+
   @Test func `without SMAP there are no STAC and CLAC, nor at level 3`() {
     for (features, user) in [(0, false), (Self.smap, true)] as [(UInt32, Bool)] {
       let machine = TestMachine(features: (0, features, 0))

@@ -108,6 +108,19 @@ extension Core {
     return hostPointer(linear, entry.addend)
   }
 
+  /// Where in the host the supervisor may write to a page of the user's now: such pages are asked for at every access,
+  /// so that no write passes unasked. Whoever writes by it tells that by `noteWrite`. `nil` as with `directPointer`.
+  func userPagePointer(
+    forWritingTo linear: UInt64
+  ) -> (host: UnsafeMutableRawPointer, page: Int)? {
+    guard let entry = translate(linear, write: true),
+      entry.physical & UInt64(X86_TLB_USER) != 0, entry.physical & UInt64(X86_TLB_DEVICE) == 0,
+      !hasBreakpoints || !hasDataBreakpoint(page: linear),
+      case .memory(let page) = destination(ofWriteTo: entry.physical & ~pageMask)
+    else { return nil }
+    return (page.base + Int(truncatingIfNeeded: linear & pageMask), page.index)
+  }
+
   /// Tells who keeps something derived from a page that it changed.
   func noteWrite(page: Int, from offset: Int, count: Int) {
     memory.dirtyPages.mark(page)

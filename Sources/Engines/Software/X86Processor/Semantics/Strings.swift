@@ -185,7 +185,12 @@ private struct StringWalk {
       hostFrom = cpu.core { $0.directPointer(from, write: false) }
       guard hostFrom != nil else { return nil }
     }
-    guard let hostTo = cpu.core({ $0.directPointer(to, write: true) }) else { return nil }
+    var pageToTell: Int?
+    var place = cpu.core { $0.directPointer(to, write: true) }
+    if place == nil, let told = cpu.core({ $0.userPagePointer(forWritingTo: to) }) {
+      (place, pageToTell) = (told.host, told.page)
+    }
+    guard let hostTo = place else { return nil }
     let bytes = Int(elements &* size)
     if let hostFrom {
       // A destination that starts inside the source repeats a pattern: element by element.
@@ -201,6 +206,9 @@ private struct StringWalk {
       advance(Slot.rsi, by: elements)
     } else {
       fill(hostTo, Int(elements), cpu.get(Slot.rax, T.self))
+    }
+    if let pageToTell {
+      cpu.core { $0.noteWrite(page: pageToTell, from: Int(to & pageMask), count: bytes) }
     }
     advance(Slot.rdi, by: elements)
     setCount(count &- elements)
