@@ -99,4 +99,9 @@ extension X86.Features {
       | (hasAVX ? X86.StateComponents.avx : 0)
       | (hasPKU ? X86.StateComponents.protectionKeys : 0)
   }
+
+  /// The components of a saved XSAVE area: x87 and SSE state is always there, whether the model has XSAVE or not.
+  package var savedComponents: UInt64 {
+    stateComponents | X86.StateComponents.x87 | X86.StateComponents.sse
+  }
 }

@@ -139,16 +139,10 @@ private final class TransferLine: Sendable {
   private func submit(_ state: inout State) -> [Transfer] {
     guard let ring = state.ring, !state.inLine.isEmpty else { return [] }
     defer { state.inLine.removeAll(keepingCapacity: true) }
-    var refused: [Transfer] = []
-    var accepted: [Int] = []
-    for tag in state.inLine {
-      if let transfer = state.transfers[tag], transfer.isAdded(to: ring, as: tag) {
-        accepted.append(tag)
-      } else if let transfer = state.remove(tag) {
-        refused.append(transfer)
-      }
-    }
-    return refused + accepted.suffix(ring.submit()).compactMap { state.remove($0) }
+    // A ring that is full takes none of the rest either: who is left stands at the end.
+    let added = state.inLine.prefix { state.transfers[$0]?.isAdded(to: ring, as: $0) == true }
+    let left = state.inLine.count - added.count + ring.submit()
+    return state.inLine.suffix(left).compactMap { state.remove($0) }
   }
 
   /// Answers what has ended, and hands over what that leads to; on the loop. Much of it may have ended by then, so it

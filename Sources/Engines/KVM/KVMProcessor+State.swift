@@ -24,11 +24,7 @@ extension KVMProcessor {
     }
   }
 
-  /// The components of an XSAVE area that the model has; x87 and SSE state is always there.
-  private var components: UInt64 {
-    partition.plan.model.features.stateComponents | X86.StateComponents.x87
-      | X86.StateComponents.sse
-  }
+  private var components: UInt64 { partition.plan.model.features.savedComponents }
 
   // MARK: - Out
 

@@ -22,16 +22,13 @@ extension DiskRequest {
       obstacleToSaving: overlay == nil
         ? nil : "what was written to the disk \(path) is in memory alone (overlay=memory)",
       make: { board in
-        guard waits else {
-          return VirtioBlock(
-            disk: disk, serial: serial, queues: queues, loop: loop ?? board.loop,
-            ownsLoop: loop != nil)
-        }
-        let room = RoomWatch(name, board.clock, on: loop ?? board.loop, board.log)
+        let home = loop ?? board.loop
+        let room = waits ? RoomWatch(name, board.clock, on: home, board.log) : nil
         let block = VirtioBlock(
-          disk: disk, serial: serial, queues: queues, whenFull: .wait { room.hostIsFull() },
-          loop: loop ?? board.loop, ownsLoop: loop != nil)
-        room.watch(block)
+          disk: disk, serial: serial, queues: queues,
+          whenFull: room.map { room in .wait { room.hostIsFull() } } ?? .report, loop: home,
+          ownsLoop: loop != nil)
+        room?.watch(block)
         return block
       },
       // A qcow2 image writes its tables with it, and is closed then.

@@ -113,7 +113,8 @@ extension Core {
   func userPagePointer(
     forWritingTo linear: UInt64
   ) -> (host: UnsafeMutableRawPointer, page: Int)? {
-    guard let entry = translate(linear, write: true),
+    guard cpu.pointee.cr4 & X86.CR4.supervisorAccessPrevention != 0,
+      let entry = translate(linear, write: true),
       entry.physical & UInt64(X86_TLB_USER) != 0, entry.physical & UInt64(X86_TLB_DEVICE) == 0,
       !hasBreakpoints || !hasDataBreakpoint(page: linear),
       case .memory(let page) = destination(ofWriteTo: entry.physical & ~pageMask)

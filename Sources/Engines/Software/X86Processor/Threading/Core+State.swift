@@ -57,8 +57,7 @@ extension Core {
 
   /// The XSAVE area in standard form with x87 and SSE state, and what else of it the model has: SDM Vol. 1 §13.4.
   private var xsaveArea: [UInt8] {
-    let components =
-      X86.StateComponents.x87 | X86.StateComponents.sse | model.features.stateComponents
+    let components = model.features.savedComponents
     var area = [UInt8](repeating: 0, count: Int(X86.StateComponents.areaSize(components)))
     area.withUnsafeMutableBytes {
       storeExtendedState(cpu, to: $0.baseAddress!, components: components)

@@ -38,8 +38,20 @@ private func loadElement(_ cpu: CPU, _ op: Op, _ offset: UInt64, _ log2: Int) ->
 private func storeElement(
   _ cpu: CPU, _ op: Op, _ address: UInt64, _ value: UInt64, _ log2: Int
 ) -> Bool {
+  let size = 1 &<< log2
+  let entry = tlbEntry(cpu, address)
+  if entry.pointee.write_tag == (address &+ UInt64(size &- 1)) & ~pageMask {
+    let host = hostPointer(address, entry.pointee.addend)
+    if log2 == 3 {
+      host.storeBytes(of: value, as: UInt64.self)
+    } else {
+      host.storeBytes(of: UInt32(truncatingIfNeeded: value), as: UInt32.self)
+    }
+    return true
+  }
+  // Not by `store`, which checks alignment.
   cpu.pointee.rip = cpu.rip(of: op)
-  return cpu.core { $0.store(address, value, 1 &<< log2) } || raiseOnStack(cpu, op)
+  return cpu.core { $0.store(address, value, size) } || raiseOnStack(cpu, op)
 }
 
 /// Puts an element into a vector.
