@@ -178,10 +178,13 @@ let package = Package(
           "CProcessor", "CFloat",
         ], hot),
       part(
+        "SameISA", in: "Engines/Software/SameISA",
+        ["ArchitectureX86", "HostOS", "Inspection", "X86Processor", "CProcessor"], hot),
+      part(
         "SoftwareEngine", in: "Engines/Software/SoftwareEngine",
         [
           "Bits", "ArchitectureX86", "Work", "HostOS", "Memory", "Board", "Execution",
-          "InterruptControllers", "Inspection", "X86Processor", "CProcessor",
+          "InterruptControllers", "Inspection", "X86Processor", "SameISA", "CProcessor",
         ], hot),
       part(
         "KVM", in: "Engines/KVM",
@@ -293,6 +296,12 @@ let package = Package(
         ],
         // Hundreds of thousands of samples a run.
         settings: common + [.unsafeFlags(["-O"], .when(configuration: .debug))]),
+      tests(
+        "SameISATests", in: "Engines/SameISATests",
+        [
+          "Kit", "SameISA", "X86Processor", "ArchitectureX86", "SoftwareEngine",
+          "InterruptControllers", "Execution", "Memory", "Board", "Work", "CProcessor",
+        ], settings: common + optimised),
       tests(
         "KVMTests", in: "Engines/KVMTests",
         [

@@ -1,6 +1,6 @@
 import Board
 /// Why bytes are not an instruction.
-enum DecodeError: Error {
+package enum DecodeError: Error {
   /// More bytes are needed than there are.
   case truncated
   /// Longer than 15 bytes: #GP (SDM Vol. 2A §2.3.11).
@@ -8,14 +8,14 @@ enum DecodeError: Error {
 }
 
 /// Takes one instruction apart.
-struct Decoder {
+package struct Decoder {
   private let bytes: UnsafeRawBufferPointer
   private var position = 0
 
   private init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
   /// Decodes the instruction at the start of `bytes`.
-  static func decode(
+  package static func decode(
     _ bytes: UnsafeRawBufferPointer, mode: CodeMode
   ) throws(DecodeError) -> Instruction {
     var decoder = Decoder(bytes)

@@ -1,7 +1,7 @@
 import Board
 /// What follows an opcode: whether ModRM, which immediate. SDM Vol. 2D Appendix A, Tables.
-enum OpcodeFormat {
-  enum Immediate {
+package enum OpcodeFormat {
+  package enum Immediate {
     case none
     /// One byte, sign-extended.
     case byte
@@ -18,7 +18,7 @@ enum OpcodeFormat {
     case wordAndByte
   }
 
-  static func hasModRM(_ i: Instruction) -> Bool {
+  package static func hasModRM(_ i: Instruction) -> Bool {
     switch i.map {
     case .oneByte:
       switch i.opcode {
@@ -39,7 +39,7 @@ enum OpcodeFormat {
     }
   }
 
-  static func immediate(_ i: Instruction) -> Immediate {
+  package static func immediate(_ i: Instruction) -> Immediate {
     switch i.map {
     case .oneByte: oneByte(i)
     case .twoByte:

@@ -1,0 +1,9 @@
+import Testing
+
+@testable import SameISA
+
+struct StatusFlagsTests {
+  @Test func allFlagsAreSix() {
+    #expect(StatusFlags.all.rawValue.nonzeroBitCount == 6)
+  }
+}
