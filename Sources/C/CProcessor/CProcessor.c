@@ -6,6 +6,9 @@
 _Static_assert(offsetof(struct x86_cpu, flag_result) <= 256, "ops name these by one byte");
 _Static_assert(sizeof(struct x86_op) == 32, "ops are half a cache line");
 _Static_assert(sizeof(struct x86_tlb_entry) == 32, "two entries a cache line");
+_Static_assert(sizeof(struct x86_native) == sizeof(struct x86_op), "found by a fixed distance");
+_Static_assert(sizeof(struct x86_jump_entry) == 32, "found by a shift");
+_Static_assert(sizeof(struct x86_cpu) <= X86_TLB_DISTANCE, "the TLB lies behind it");
 
 bool x86_cas_128(void *_Nonnull p, uint64_t *_Nonnull expected, const uint64_t *_Nonnull desired) {
 #if defined(__x86_64__)

@@ -22,14 +22,27 @@ struct x86_op {
   uint16_t offset, next;
 };
 
-/// A cached translation of one page, for one privilege level. Tags are the linear page; a bit set below
-/// the page makes the fast comparison fail and says why.
+/// A cached translation of one page, for one privilege level. Tags are the linear page; where accesses are not to be
+/// fast ones a tag is the page with `X86_TLB_SLOW` flipped, which no address that leads to this entry can have.
 struct x86_tlb_entry {
   uint64_t read_tag, write_tag;
-  /// Host address minus linear address.
-  uint64_t addend;
+  /// Where in the host the page starts.
+  uint64_t host;
   /// The physical page, with `X86_TLB_…` bits below it.
   uint64_t physical;
+};
+
+/// What a translator keeps of the op that lies `X86_OP_CAPACITY` ops before it.
+struct x86_native {
+  /// Host code that goes on from here with the guest's registers in the host's and its status flags in
+  /// `saved_flags`; zero where no jump was seen yet.
+  uint64_t entry;
+  /// What the op's `run` was before host code took its place.
+  void (*_Nullable handler)(struct x86_cpu *_Nonnull cpu, const struct x86_op *_Nonnull op);
+  /// How often the interpreter has jumped to it.
+  uint32_t visits;
+  uint32_t unused;
+  uint64_t unused2;
 };
 
 /// Where code at a linear address is kept decoded.
@@ -37,11 +50,22 @@ struct x86_jump_entry {
   uint64_t rip;
   uint64_t key;
   const struct x86_op *_Nullable op;
+  uint64_t unused;
 };
 
 enum {
   X86_TLB_ENTRIES = 1024,
   X86_JUMP_ENTRIES = 4096,
+  // The highest of the address bits that choose an entry.
+  X86_TLB_SLOW = X86_TLB_ENTRIES << 11,
+  X86_OP_CAPACITY = 1 << 20,
+
+  // Host code finds these at fixed distances from `struct x86_cpu`; before it lies a stack, for signals that
+  // arrive while host code runs.
+  X86_STACK_BYTES = 1 << 16,
+  X86_TLB_DISTANCE = 4096,  // of the supervisor; that of the user is behind it
+  X86_JUMPS_DISTANCE = X86_TLB_DISTANCE + 2 * X86_TLB_ENTRIES * 32,
+  X86_CPU_BYTES = X86_JUMPS_DISTANCE + X86_JUMP_ENTRIES * 32,
 
   X86_VECTOR_UPPER = 20,
 
@@ -50,6 +74,7 @@ enum {
   X86_TLB_LARGE = 4,      // part of a page larger than 4 KiB
   X86_TLB_DEVICE = 8,     // no memory there
   X86_TLB_USER = 16,      // of the user, and the supervisor is to ask for it at every access
+  X86_TLB_VALID = 32,     // the entry holds a translation
   X86_TLB_KEY_SHIFT = 8,  // four bits: the protection key by which PKRU was asked, else zero
 };
 
@@ -132,6 +157,22 @@ struct x86_cpu {
 
   /// The Swift object that owns all this.
   void *_Nonnull owner;
+
+  // What host code keeps while it runs: see SameISA.
+  /// The stack of whoever entered it.
+  uint64_t host_stack;
+  /// Where decoded code starts.
+  const struct x86_op *_Nullable ops;
+  /// Status flags between two pieces of host code: what LAHF leaves in AH above what SETO leaves in AL.
+  uint16_t saved_flags;
+  /// Non-zero while every access to memory has to be asked for.
+  uint32_t is_blind;
+  /// Non-zero while the guest's vector registers are in the host's.
+  uint32_t has_vectors;
+  /// Non-zero while the guest's x87 registers are in the host's.
+  uint32_t has_x87;
+  /// Scratch of one instruction.
+  uint64_t held[4];
 };
 
 enum {

@@ -13,8 +13,8 @@ func tlbEntry(_ cpu: CPU, _ linear: UInt64) -> UnsafeMutablePointer<x86_tlb_entr
 }
 
 @inline(__always)
-func hostPointer(_ linear: UInt64, _ addend: UInt64) -> UnsafeMutableRawPointer {
-  UnsafeMutableRawPointer(bitPattern: UInt(truncatingIfNeeded: linear &+ addend))
+func hostPointer(_ linear: UInt64, _ page: UInt64) -> UnsafeMutableRawPointer {
+  UnsafeMutableRawPointer(bitPattern: UInt(truncatingIfNeeded: page | linear & pageMask))
     .unsafelyUnwrapped
 }
 
@@ -25,7 +25,7 @@ func load<T: Width>(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ type: T.Type = T.s
   if _fastPath(
     entry.pointee.read_tag == (linear &+ UInt64(MemoryLayout<T>.size &- 1)) & ~pageMask)
   {
-    return hostPointer(linear, entry.pointee.addend).loadUnaligned(as: T.self)
+    return hostPointer(linear, entry.pointee.host).loadUnaligned(as: T.self)
   }
   guard loadSlow(cpu, op, linear, MemoryLayout<T>.size) else { return nil }
   return T(truncatingIfNeeded: cpu.pointee.slow_value.0)
@@ -38,7 +38,7 @@ func store<T: Width>(_ cpu: CPU, _ op: Op, _ linear: UInt64, _ value: T) -> Bool
   if _fastPath(
     entry.pointee.write_tag == (linear &+ UInt64(MemoryLayout<T>.size &- 1)) & ~pageMask)
   {
-    hostPointer(linear, entry.pointee.addend).storeBytes(of: value, as: T.self)
+    hostPointer(linear, entry.pointee.host).storeBytes(of: value, as: T.self)
     return true
   }
   return storeSlow(cpu, op, linear, UInt64(truncatingIfNeeded: value), MemoryLayout<T>.size)

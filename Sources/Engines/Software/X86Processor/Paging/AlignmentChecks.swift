@@ -17,6 +17,7 @@ extension Core {
       isUser && cpu.pointee.cr0 & X86.CR0.alignmentMask != 0
       && cpu.pointee.system_flags & X86.Flags.alignmentCheck != 0
     cpu.pointee.tlb = checksAlignment ? tlb.blind() : tlb.table(user: isUser)
+    cpu.pointee.is_blind = checksAlignment ? 1 : 0
   }
 
   /// Whether an access with that alignment, a power of two, may be made; if not, #AC is raised at `rip`.

@@ -33,7 +33,7 @@ extension Core {
       cpu.pointee.slow_value.0 = deviceRead(physical, AccessWidth(rawValue: UInt8(size))!)
       return true
     }
-    let host = UnsafeRawPointer(hostPointer(linear, entry.addend))
+    let host = UnsafeRawPointer(hostPointer(linear, entry.host))
     switch size {
     case 1: cpu.pointee.slow_value.0 = UInt64(host.load(as: UInt8.self))
     case 2: cpu.pointee.slow_value.0 = UInt64(host.loadUnaligned(as: UInt16.self))
@@ -103,9 +103,9 @@ extension Core {
     guard let entry = translate(linear, write: write),
       entry.physical & UInt64(X86_TLB_DEVICE) == 0,
       !hasBreakpoints || !hasDataBreakpoint(page: linear),
-      !write || entry.write_tag & pageMask == 0
+      !write || entry.write_tag == linear & ~pageMask
     else { return nil }
-    return hostPointer(linear, entry.addend)
+    return hostPointer(linear, entry.host)
   }
 
   /// Where in the host the supervisor may write to a page of the user's now: such pages are asked for at every access,
@@ -142,12 +142,12 @@ extension Core {
     let entry =
       tlb.table(user: user)
       + Int(truncatingIfNeeded: (linear >> 12) & UInt64(X86_TLB_ENTRIES - 1))
-    if entry.pointee.read_tag & ~pageMask == linear & ~pageMask, entry.pointee.read_tag != .max,
+    if entry.pointee.translates(linear & ~pageMask),
       !write || entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
       entry.pointee.physical & UInt64(X86_TLB_USER) == 0 || !isSupervisorAccessPrevented
     {
       // Known and permitted; what keeps it off the fast path may have passed.
-      if write { grantWrites(entry) }
+      if write { grantWrites(entry, linear & ~pageMask) }
       return entry.pointee
     }
     guard isCanonical(linear) else {
@@ -157,7 +157,7 @@ extension Core {
     do throws(PageFault) {
       let found = try walk(linear, PageAccess(write: write, user: user))
       fill(linear, found, user: user)
-      if write { grantWrites(entry) }
+      if write { grantWrites(entry, linear & ~pageMask) }
       return entry.pointee
     } catch {
       cpu.pointee.cr2 = linear
@@ -175,35 +175,36 @@ extension Core {
     if found.large { bits |= UInt64(X86_TLB_LARGE) }
     bits |= UInt64(found.key) << UInt64(X86_TLB_KEY_SHIFT)
     var entry = x86_tlb_entry(
-      read_tag: page, write_tag: page | 1, addend: 0, physical: physicalPage | bits)
+      read_tag: page, write_tag: x86_tlb_entry.slow(page), host: 0,
+      physical: physicalPage | bits | UInt64(X86_TLB_VALID))
     let host = reachablePage(physicalPage)
     if let host, !isAPICPage(physicalPage) {
-      entry.addend = UInt64(UInt(bitPattern: host.base)) &- page
+      entry.host = UInt64(UInt(bitPattern: host.base))
     } else {
       entry.physical |= UInt64(X86_TLB_DEVICE)
-      entry.read_tag = page | 1
+      entry.read_tag = x86_tlb_entry.slow(page)
     }
-    if _slowPath(hasBreakpoints), hasDataBreakpoint(page: linear) { entry.read_tag = page | 1 }
+    if _slowPath(hasBreakpoints), hasDataBreakpoint(page: linear) { entry.read_tag = x86_tlb_entry.slow(page) }
     if found.user, !user, cpu.pointee.cr4 & X86.CR4.supervisorAccessPrevention != 0 {
       // AC decides at every access.
       entry.physical |= UInt64(X86_TLB_USER)
-      entry.read_tag = page | 1
+      entry.read_tag = x86_tlb_entry.slow(page)
     }
     if tlb.dropsGrants(fill: linear, user: user) { noteLostGrants() }
     tlb.fill(linear, user: user, entry)
   }
 
   /// Lets further writes pass without being asked, if nothing wants to hear of them.
-  private func grantWrites(_ entry: UnsafeMutablePointer<x86_tlb_entry>) {
-    guard entry.pointee.write_tag & pageMask != 0,
-      !hasBreakpoints || !hasDataBreakpoint(page: entry.pointee.read_tag),
+  private func grantWrites(_ entry: UnsafeMutablePointer<x86_tlb_entry>, _ linear: UInt64) {
+    guard entry.pointee.write_tag != linear,
+      !hasBreakpoints || !hasDataBreakpoint(page: linear),
       entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
       entry.pointee.physical & UInt64(X86_TLB_DEVICE | X86_TLB_USER) == 0,
       case .memory(let page) = destination(ofWriteTo: entry.pointee.physical & ~pageMask),
       memory.watchedLines.watched(page: page.index) == 0
     else { return }
     memory.dirtyPages.mark(page.index)
-    entry.pointee.write_tag = entry.pointee.read_tag & ~pageMask
+    entry.pointee.write_tag = linear
   }
 
   /// Whether bits 63 to 47 (or 56) of an address are alike: SDM Vol. 1 §3.3.7.1.

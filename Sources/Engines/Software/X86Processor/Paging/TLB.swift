@@ -16,18 +16,20 @@ struct TLB: ~Copyable {
   private var keys: UInt16 = 0
 
   private static var entries: Int { Int(X86_TLB_ENTRIES) }
-  private static let empty = x86_tlb_entry(
-    read_tag: .max, write_tag: .max, addend: 0, physical: 0)
+  private static func empty(_ index: Int) -> x86_tlb_entry {
+    let tag = x86_tlb_entry.slow(UInt64(index & (entries - 1)) << 12)
+    return x86_tlb_entry(read_tag: tag, write_tag: tag, host: 0, physical: 0)
+  }
 
-  init() {
-    supervisor = .allocate(capacity: 2 * Self.entries)
-    supervisor.initialize(repeating: Self.empty, count: 2 * Self.entries)
+  /// - Parameter memory: room for both tables, which its owner frees.
+  init(in memory: UnsafeMutableRawPointer) {
+    supervisor = memory.bindMemory(to: x86_tlb_entry.self, capacity: 2 * Self.entries)
+    for index in 0..<2 * Self.entries { (supervisor + index).initialize(to: Self.empty(index)) }
     user = supervisor + Self.entries
     filled = .allocate(capacity: 2 * Self.entries)
   }
 
   deinit {
-    supervisor.deallocate()
     filled.deallocate()
     empties?.deallocate()
   }
@@ -36,7 +38,7 @@ struct TLB: ~Copyable {
   mutating func blind() -> UnsafeMutablePointer<x86_tlb_entry> {
     if let empties { return empties }
     let table = UnsafeMutablePointer<x86_tlb_entry>.allocate(capacity: Self.entries)
-    table.initialize(repeating: Self.empty, count: Self.entries)
+    for index in 0..<Self.entries { (table + index).initialize(to: Self.empty(index)) }
     empties = table
     return table
   }
@@ -47,7 +49,8 @@ struct TLB: ~Copyable {
 
   /// Whether taking in a translation would drop one that lets writes pass without being asked.
   func dropsGrants(fill linear: UInt64, user isUser: Bool) -> Bool {
-    supervisor[Self.index(linear, isUser)].write_tag & pageMask == 0
+    let index = Self.index(linear, isUser)
+    return supervisor[index].permitsWrites(at: index)
       || filledCount == 2 * Self.entries
   }
 
@@ -78,14 +81,14 @@ struct TLB: ~Copyable {
     for position in 0..<filledCount {
       let index = Int(filled[position])
       if supervisor[index].physical & UInt64(X86_TLB_GLOBAL) == 0 {
-        supervisor[index] = Self.empty
+        supervisor[index] = Self.empty(index)
       }
     }
     filledCount = 0
   }
 
   mutating func flushAll() {
-    supervisor.update(repeating: Self.empty, count: 2 * Self.entries)
+    for index in 0..<2 * Self.entries { supervisor[index] = Self.empty(index) }
     filledCount = 0
     keys = 0
     largeRanges = (LargeRange(), LargeRange())
@@ -101,7 +104,7 @@ struct TLB: ~Copyable {
   /// Drops the pages of these protection keys.
   mutating func flush(keys wanted: UInt16) {
     for index in 0..<2 * Self.entries where wanted >> UInt16(Self.key(supervisor[index])) & 1 != 0 {
-      supervisor[index] = Self.empty
+      supervisor[index] = Self.empty(index)
     }
     keys &= ~wanted
   }
@@ -126,8 +129,8 @@ struct TLB: ~Copyable {
     }
     let index = Int(truncatingIfNeeded: linear >> 12) & (Self.entries - 1)
     let page = linear & ~pageMask
-    for table in [supervisor, user] where table[index].read_tag & ~pageMask == page {
-      table[index] = Self.empty
+    for table in [supervisor, user] where table[index].translates(page) {
+      table[index] = Self.empty(index)
     }
     return false
   }
@@ -140,12 +143,27 @@ struct TLB: ~Copyable {
     var had = false
     for index in 0..<2 * Self.entries {
       let entry = supervisor + index
-      guard entry.pointee.write_tag & pageMask == 0 else { continue }
+      guard entry.pointee.permitsWrites(at: index) else { continue }
       if let page, entry.pointee.physical & ~pageMask != page { continue }
-      entry.pointee.write_tag |= 1
+      entry.pointee.write_tag = x86_tlb_entry.slow(entry.pointee.write_tag)
       had = true
     }
     return had
+  }
+}
+
+extension x86_tlb_entry {
+  /// The tag of a page whose accesses are not fast ones.
+  static func slow(_ page: UInt64) -> UInt64 { page ^ UInt64(X86_TLB_SLOW) }
+
+  /// Whether it holds the translation of a page that leads to this entry, fast or not.
+  func translates(_ page: UInt64) -> Bool {
+    physical & UInt64(X86_TLB_VALID) != 0 && (read_tag ^ page) & ~UInt64(X86_TLB_SLOW) == 0
+  }
+
+  /// Whether writes pass without being asked, of the entry with this number.
+  func permitsWrites(at index: Int) -> Bool {
+    write_tag >> 12 & UInt64(X86_TLB_ENTRIES - 1) == UInt64(index) & UInt64(X86_TLB_ENTRIES - 1)
   }
 }
 

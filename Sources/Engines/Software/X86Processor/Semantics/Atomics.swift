@@ -17,7 +17,7 @@ func atomicPointer(_ cpu: CPU, _ op: Op, _ address: UInt64, _ size: Int) -> Unsa
 {
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.write_tag == (address &+ UInt64(size &- 1)) & ~pageMask) {
-    return hostPointer(address, entry.pointee.addend)
+    return hostPointer(address, entry.pointee.host)
   }
   return nil
 }

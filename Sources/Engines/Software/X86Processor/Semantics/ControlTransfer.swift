@@ -18,8 +18,24 @@ private func cachedTarget(_ cpu: CPU, _ rip: UInt64) -> Op? {
         && x86_attention(cpu) == 0)
   else { return nil }
   cpu.pointee.page_base = rip & ~pageMask
-  return entry.pointee.op.unsafelyUnwrapped
+  let op = entry.pointee.op.unsafelyUnwrapped
+  visit(cpu, op)
+  return op
 }
+
+/// Counts a jump to an op, so that code which is jumped to often is found.
+@inline(__always)
+private func visit(_ cpu: CPU, _ op: Op) {
+  let kept = native(op)
+  kept.pointee.visits &+= 1
+  if _slowPath(kept.pointee.visits == hotVisits) { becomeHot(cpu, op) }
+}
+
+/// After so many jumps to it code is hot: two thirds to four fifths of all code that runs never are.
+private let hotVisits: UInt32 = 48
+
+@inline(never)
+private func becomeHot(_ cpu: CPU, _ op: Op) { cpu.core { $0.translateHot(op) } }
 
 /// Continues at a linear address: from the jump cache, or by way of the run loop.
 @inline(__always)
@@ -90,6 +106,7 @@ private func isWithinCode(_ cpu: CPU, _ op: Op, _ offset: UInt64) -> Bool {
 @inline(__always)
 func goTo(_ cpu: CPU, linked target: UInt64) {
   let target = Op(bitPattern: UInt(target)).unsafelyUnwrapped
+  visit(cpu, target)
   if _fastPath(x86_attention(cpu) == 0) { return target.pointee.run(cpu, target) }
   cpu.pointee.rip = cpu.rip(of: target)
 }

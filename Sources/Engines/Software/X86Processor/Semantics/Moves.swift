@@ -32,7 +32,7 @@ func loadForModify<A: Addressing, T: Width>(_: A.Type, _: T.Type, _ cpu: CPU, _ 
   guard let address = A.linear(cpu, op, size, write: true) else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.write_tag == (address &+ UInt64(size &- 1)) & ~pageMask) {
-    let host = hostPointer(address, entry.pointee.addend)
+    let host = hostPointer(address, entry.pointee.host)
     cpu.pointee.rmw_host = UInt64(UInt(bitPattern: host))
     cpu.set(op.pointee.destination, host.loadUnaligned(as: T.self))
     return next(cpu, op)

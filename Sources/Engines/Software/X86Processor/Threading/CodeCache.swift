@@ -1,4 +1,4 @@
-import CProcessor
+package import CProcessor
 import Glibc
 
 /// Decoded instructions of one processor, by physical page and variant (mode, availability of vectors), and by which
@@ -8,8 +8,7 @@ import Glibc
 /// to lead back to the run loop: whoever was about to run one finds that out by running it. When the arena is
 /// full everything is dropped.
 final class CodeCache {
-  static let variants = 6
-  static let opCapacity = 1 << 20
+  static let opCapacity = Int(X86_OP_CAPACITY)
   /// How many pages and variants are kept at a time: a guest that runs code in every page must not make the
   /// monitor outgrow it.
   static let tableCapacity = 8192
@@ -21,6 +20,10 @@ final class CodeCache {
   private let ops: UnsafeMutablePointer<x86_op>
   private(set) var used = 0
   private var tableCount = 0
+  /// Who keeps host code of the ops.
+  unowned(unsafe) var translator: (any CodeTranslator)?
+  /// Host code that leaves to an op which has none.
+  var leaving: UInt64 { translator?.leaving ?? 0 }
   /// The same for parts of pages.
   private var boundedTables: [BoundedPage: UnsafeMutablePointer<UInt32>] = [:]
   private var boundedPages: [Int: [BoundedPage]] = [:]
@@ -36,36 +39,26 @@ final class CodeCache {
     self.pages = pages
     capacity = pages > 0 ? Self.opCapacity : 0
     // Both are reserved from the host and supplied when touched.
-    tables = Self.reserve(pages * Self.variants, of: UnsafeMutablePointer<UInt32>?.self)
-    ops = Self.reserve(capacity, of: x86_op.self)
+    tables = reserve(pages * CodeVariant.count, of: UnsafeMutablePointer<UInt32>?.self)
+    // The ops, and as far behind each what a translator keeps of it.
+    ops = reserve(2 * capacity, of: x86_op.self)
   }
 
   deinit {
     freeTables()
-    Self.release(tables, pages * Self.variants)
-    Self.release(ops, capacity)
+    release(tables, pages * CodeVariant.count)
+    release(ops, 2 * capacity)
   }
 
-  private static func reserve<T>(_ count: Int, of: T.Type) -> UnsafeMutablePointer<T> {
-    let memory = mmap(
-      nil, max(count, 1) * MemoryLayout<T>.stride, PROT_READ | PROT_WRITE,
-      MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
-    guard let memory, memory != MAP_FAILED else {
-      preconditionFailure("the host refused address space for decoded code")
-    }
-    return memory.bindMemory(to: T.self, capacity: count)
-  }
-
-  private static func release<T>(_ memory: UnsafeMutablePointer<T>, _ count: Int) {
-    munmap(memory, max(count, 1) * MemoryLayout<T>.stride)
-  }
+  /// Where ops start.
+  var firstOp: UnsafePointer<x86_op> { UnsafePointer(ops) }
 
   private func freeTables() {
     guard tableCount > 0 else { return }
     for table in boundedTables.values { free(table) }
     boundedTables.removeAll()
     boundedPages.removeAll()
-    for index in 0..<pages * Self.variants where tables[index] != nil {
+    for index in 0..<pages * CodeVariant.count where tables[index] != nil {
       free(tables[index])
       tables[index] = nil
     }
@@ -75,7 +68,7 @@ final class CodeCache {
   func find(page: Int, variant: Int, bound: CodeBound? = nil, offset: Int) -> Op? {
     let kept =
       bound.map { boundedTables[BoundedPage(page: page, variant: variant, bound: $0)] }
-      ?? tables[page * Self.variants + variant]
+      ?? tables[page * CodeVariant.count + variant]
     guard let table = kept, table[offset] != 0 else { return nil }
     return Op(ops + Int(table[offset] - 1))
   }
@@ -94,7 +87,7 @@ final class CodeCache {
   ) {
     let number = UInt32(op - ops) + 1
     guard let bound else {
-      let slot = page * Self.variants + variant
+      let slot = page * CodeVariant.count + variant
       if tables[slot] == nil { tables[slot] = makeTable() }
       tables[slot]![offset] = number
       return
@@ -118,11 +111,12 @@ final class CodeCache {
   @discardableResult
   func drop(page: Int) -> Bool {
     var any = false
-    for variant in 0..<Self.variants {
-      guard let table = tables[page * Self.variants + variant] else { continue }
+    for variant in 0..<CodeVariant.count {
+      guard let table = tables[page * CodeVariant.count + variant] else { continue }
       any = true
       empty(table)
     }
+    if any { translator?.forget(page: page) }
     guard let parts = boundedPages[page] else { return any }
     for part in parts { empty(boundedTables[part]!) }
     return true
@@ -130,17 +124,47 @@ final class CodeCache {
 
   private func empty(_ table: UnsafeMutablePointer<UInt32>) {
     for offset in 0..<4096 where table[offset] != 0 {
-      ops[Int(table[offset] - 1)].run = lookUpHere
+      let op = ops + Int(table[offset] - 1)
+      op.pointee.run = lookUpHere
+      let kept = native(op)
+      kept.pointee.handler = lookUpHere
+      if kept.pointee.entry != 0 { kept.pointee.entry = leaving }
       table[offset] = 0
     }
   }
 
   /// Forgets everything. Only while no op runs.
   func dropAll() {
+    translator?.forgetAll()
     freeTables()
+    UnsafeMutableRawPointer(ops + capacity).initializeMemory(
+      as: UInt8.self, repeating: 0, count: used * MemoryLayout<x86_native>.stride)
     used = 0
     tableCount = 0
   }
+}
+
+/// What a translator keeps of an op that lies in a `CodeCache`.
+@inline(__always)
+package func native(_ op: UnsafePointer<x86_op>) -> UnsafeMutablePointer<x86_native> {
+  UnsafeMutableRawPointer(mutating: op + Int(X86_OP_CAPACITY))
+    .assumingMemoryBound(to: x86_native.self)
+}
+
+/// Memory that the host supplies when it is touched, all zero.
+func reserve<T>(_ count: Int, of: T.Type) -> UnsafeMutablePointer<T> {
+  let memory = mmap(
+    nil, max(count, 1) * MemoryLayout<T>.stride, PROT_READ | PROT_WRITE,
+    MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
+  guard let memory, memory != MAP_FAILED else {
+    preconditionFailure("the host refused address space for decoded code")
+  }
+  return memory.bindMemory(to: T.self, capacity: count)
+}
+
+/// Gives such memory back.
+func release<T>(_ memory: UnsafeMutablePointer<T>, _ count: Int) {
+  munmap(memory, max(count, 1) * MemoryLayout<T>.stride)
 }
 
 /// Which decoded page lies behind a linear page.

@@ -51,7 +51,7 @@ extension Core {
       boundedSegments[span] = number
       return number
     }
-    let mode = UInt64(codeVariant) << 1 | (cpu.pointee.privilege == 3 ? 1 : 0)
+    let mode = UInt64(codeVariant)
     let key = 1 << 63 | number << 47 | (codeGeneration << 5 & (1 << 47 - 1)) | mode
     cpu.pointee.code_key_bounded = key
     return key

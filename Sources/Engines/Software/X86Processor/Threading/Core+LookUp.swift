@@ -35,11 +35,13 @@ extension Core {
       rip: rip,
       key: bound != nil
         ? boundedCodeKey() : place.isGlobal ? cpu.pointee.code_key_global : cpu.pointee.code_key,
-      op: op)
+      op: op, unused: 0)
+    let kept = native(op)
+    if kept.pointee.entry == 0 { kept.pointee.entry = code.leaving }
     return op
   }
 
-  private struct CodePlace {
+  struct CodePlace {
     var physical: UInt64
     /// The page's index in memory; `nil` where code lies in a device or straddles.
     var page: Int?
@@ -47,7 +49,7 @@ extension Core {
   }
 
   /// Translates an address of code; `nil` once an exception was raised.
-  private func codePlace(_ rip: UInt64) -> CodePlace? {
+  func codePlace(_ rip: UInt64) -> CodePlace? {
     let linear = rip & ~pageMask
     let entry = CodePageEntry.slot(codePages, rip)
     if entry.pointee.linear == linear,

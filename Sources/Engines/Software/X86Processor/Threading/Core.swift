@@ -1,6 +1,6 @@
 package import ArchitectureX86
 import Board
-import CProcessor
+package import CProcessor
 import Execution
 import Glibc
 package import InterruptControllers
@@ -28,14 +28,18 @@ package final class Core: @unchecked Sendable {
   // Sendable although it is not locked: one thread owns it. `post`, `kick` and `attend`, which others call,
   // touch only the messages, which have a lock, and the attention word, which is atomic.
   package let index: Int
-  let cpu: CPU
+  package let cpu: UnsafeMutablePointer<x86_cpu>
+  /// What `cpu` lies in, with its tables behind it: see CProcessor.h.
+  private let place: UnsafeMutablePointer<UInt8>
   let memory: GuestMemory
   let rights: PageRights
   let apic: LocalAPIC
   let model: X86.CPUModel
   let clock: any VMClock
-  var tlb = TLB()
+  var tlb: TLB
   let code: CodeCache
+  /// Who makes host code of hot code, if anybody does.
+  var translator: (any CodeTranslator)?
   /// Where accesses leave the processor; set while it runs.
   var buses: UnsafeMutablePointer<Buses>
   private let noBuses: UnsafeMutablePointer<Buses>
@@ -128,10 +132,10 @@ package final class Core: @unchecked Sendable {
     hasAVX = model.features.hasAVX
     ticks = Oscillator(frequency: model.tscFrequency)
     ticksAreNanoseconds = model.tscFrequency == 1_000_000_000
-    let raw = UnsafeMutableRawPointer.allocate(
-      byteCount: MemoryLayout<x86_cpu>.size, alignment: 64)
-    raw.initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<x86_cpu>.size)
+    place = reserve(Int(X86_STACK_BYTES) + Int(X86_CPU_BYTES), of: UInt8.self)
+    let raw = UnsafeMutableRawPointer(place) + Int(X86_STACK_BYTES)
     cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
+    tlb = TLB(in: raw + Int(X86_TLB_DISTANCE))
     heardAnnouncements = Atomic(memory.watchedLines.announcements)
     straddling = .allocate(capacity: 4 * Translator.stepsPerInstruction)
     code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
@@ -139,23 +143,19 @@ package final class Core: @unchecked Sendable {
     codePages.initialize(repeating: .empty, count: CodePageEntry.count)
     noBuses = .allocate(capacity: 1)
     buses = noBuses
-    let jumps = UnsafeMutablePointer<x86_jump_entry>.allocate(
-      capacity: Int(X86_JUMP_ENTRIES))
-    jumps.initialize(
-      repeating: x86_jump_entry(rip: 0, key: 0, op: nil),
-      count: Int(X86_JUMP_ENTRIES))
-    cpu.pointee.jumps = jumps
+    cpu.pointee.jumps = (raw + Int(X86_JUMPS_DISTANCE)).bindMemory(
+      to: x86_jump_entry.self, capacity: Int(X86_JUMP_ENTRIES))
+    cpu.pointee.ops = code.firstOp
     cpu.pointee.tlb = tlb.supervisor
     cpu.pointee.owner = Unmanaged.passUnretained(self).toOpaque()
     reset(asBootstrap: index == 0)
   }
 
   deinit {
-    cpu.pointee.jumps.deallocate()
     codePages.deallocate()
     noBuses.deallocate()
     straddling.deallocate()
-    UnsafeMutableRawPointer(cpu).deallocate()
+    release(place, Int(X86_STACK_BYTES) + Int(X86_CPU_BYTES))
   }
 }
 
@@ -254,12 +254,17 @@ extension Core {
       || hasAVX && (cpu.pointee.cr4 & X86.CR4.xsave == 0 || cpu.pointee.xcr0 & 6 != 6)
   }
 
-  /// What decoded code depends on: mode, and whether vector instructions work.
-  var codeVariant: Int { Int(cpu.pointee.code_mode) * 2 + (isVectorDisabled ? 1 : 0) }
+  /// What decoded code depends on: see `CodeVariant`.
+  var codeVariant: Int {
+    CodeVariant(
+      mode: CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64,
+      isVectorDisabled: isVectorDisabled, isUser: cpu.pointee.privilege == 3
+    ).number
+  }
 
   /// Jump entries hold in one address space, mode and privilege.
   func updateCodeKeys() {
-    let mode = UInt64(codeVariant) << 3 | (cpu.pointee.privilege == 3 ? 4 : 0)
+    let mode = UInt64(codeVariant) << 2
     cpu.pointee.code_key = codeGeneration << 8 | mode | 1
     cpu.pointee.code_key_global = globalCodeGeneration << 8 | mode | 2
     cpu.pointee.code_key_bounded = 0

@@ -36,7 +36,7 @@ func loadWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
   if _fastPath(entry.pointee.read_tag == (address &+ 15) & ~pageMask) {
     cpu.setVector(
       op.pointee.destination,
-      hostPointer(address, entry.pointee.addend).loadUnaligned(as: Quadwords.self))
+      hostPointer(address, entry.pointee.host).loadUnaligned(as: Quadwords.self))
     return next(cpu, op)
   }
   guard loadSlowly(cpu, op, address, 16) else { return }
@@ -51,7 +51,7 @@ func loadWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
   else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.read_tag == (address &+ 31) & ~pageMask) {
-    let host = hostPointer(address, entry.pointee.addend)
+    let host = hostPointer(address, entry.pointee.host)
     cpu.setVector(op.pointee.destination, host.loadUnaligned(as: Quadwords.self))
     cpu.setVector(
       upper(op.pointee.destination), host.loadUnaligned(fromByteOffset: 16, as: Quadwords.self))
@@ -147,7 +147,7 @@ func storeWhole<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
   else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.write_tag == (address &+ 15) & ~pageMask) {
-    hostPointer(address, entry.pointee.addend).storeBytes(
+    hostPointer(address, entry.pointee.host).storeBytes(
       of: cpu.vector(op.pointee.source), as: Quadwords.self)
     return next(cpu, op)
   }
@@ -169,7 +169,7 @@ func storeWide<A: Addressing>(_: A.Type, aligned: Bool, _ cpu: CPU, _ op: Op) {
   else { return }
   let entry = tlbEntry(cpu, address)
   if _fastPath(entry.pointee.write_tag == (address &+ 31) & ~pageMask) {
-    let host = hostPointer(address, entry.pointee.addend)
+    let host = hostPointer(address, entry.pointee.host)
     host.storeBytes(of: cpu.vector(op.pointee.source), as: Quadwords.self)
     host.storeBytes(
       of: cpu.vector(upper(op.pointee.source)), toByteOffset: 16, as: Quadwords.self)
@@ -253,7 +253,7 @@ func loadBlock(
 ) -> Bool {
   let entry = tlbEntry(cpu, linear)
   if entry.pointee.read_tag == (linear &+ UInt64(count &- 1)) & ~pageMask {
-    bytes.copyMemory(from: hostPointer(linear, entry.pointee.addend), byteCount: count)
+    bytes.copyMemory(from: hostPointer(linear, entry.pointee.host), byteCount: count)
     return true
   }
   cpu.pointee.rip = cpu.rip(of: op)
@@ -276,7 +276,7 @@ func storeBlock(
 ) -> Bool {
   let entry = tlbEntry(cpu, linear)
   if entry.pointee.write_tag == (linear &+ UInt64(count &- 1)) & ~pageMask {
-    hostPointer(linear, entry.pointee.addend).copyMemory(from: bytes, byteCount: count)
+    hostPointer(linear, entry.pointee.host).copyMemory(from: bytes, byteCount: count)
     return true
   }
   guard isWritable(cpu, op, linear, count) else { return false }

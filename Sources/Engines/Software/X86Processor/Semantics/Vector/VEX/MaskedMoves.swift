@@ -24,7 +24,7 @@ private func loadElement(_ cpu: CPU, _ op: Op, _ offset: UInt64, _ log2: Int) ->
   let size = 1 &<< log2
   let entry = tlbEntry(cpu, address)
   if entry.pointee.read_tag == (address &+ UInt64(size &- 1)) & ~pageMask {
-    let host = hostPointer(address, entry.pointee.addend)
+    let host = hostPointer(address, entry.pointee.host)
     return log2 == 3
       ? host.loadUnaligned(as: UInt64.self) : UInt64(host.loadUnaligned(as: UInt32.self))
   }
@@ -41,7 +41,7 @@ private func storeElement(
   let size = 1 &<< log2
   let entry = tlbEntry(cpu, address)
   if entry.pointee.write_tag == (address &+ UInt64(size &- 1)) & ~pageMask {
-    let host = hostPointer(address, entry.pointee.addend)
+    let host = hostPointer(address, entry.pointee.host)
     if log2 == 3 {
       host.storeBytes(of: value, as: UInt64.self)
     } else {
