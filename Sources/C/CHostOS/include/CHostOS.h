@@ -1,5 +1,6 @@
 #pragma once
 #include "Directories.h"
+#include "CodeMapping.h"
 #include "Mappings.h"
 #include <stddef.h>
 #include <stdint.h>

@@ -176,6 +176,8 @@ struct x86_cpu {
 };
 
 enum {
+  /// Where `attention` lies.
+  X86_ATTENTION = offsetof(struct x86_cpu, attention),
   /// From the slot of a segment's base to the end of what may be read and written of it.
   X86_SEGMENT_READ_END = offsetof(struct x86_cpu, segment_read_end) - offsetof(struct x86_cpu, zero),
   X86_SEGMENT_WRITE_END = offsetof(struct x86_cpu, segment_write_end) - offsetof(struct x86_cpu, zero),

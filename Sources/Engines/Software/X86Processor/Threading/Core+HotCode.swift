@@ -73,3 +73,8 @@ extension Core {
     }
   }
 }
+
+/// Whether an op stands for an instruction that is undefined in the guest's processor.
+package func isUndefined(_ op: UnsafePointer<x86_op>) -> Bool {
+  unsafeBitCast(op.pointee.run, to: UInt.self) == unsafeBitCast(raiseInvalidOpcode, to: UInt.self)
+}

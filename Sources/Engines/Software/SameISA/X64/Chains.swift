@@ -1,0 +1,187 @@
+import CProcessor
+import X86Processor
+
+// The stack, and jumps that lead out of the page or whose target is only known when they are taken. Those ask the jump
+// cache of the interpreter. A jump that it does not know is left to the interpreter, which does all of it: what was
+// stored before is stored again.
+
+extension Emitter {
+  private var stack: Register { .r15 }
+
+  // MARK: - PUSH, POP, LEAVE
+
+  /// The host address of what lies at the guest's stack pointer plus `displacement`, in `scratch`.
+  private mutating func stackAddress(_ displacement: Int, write: Bool) -> Assembler.Fixup {
+    a.loadAddress(scratch, Address(stack, displacement))
+    return check(bytes: 8, write: write)
+  }
+
+  private mutating func saveLiveFlags(_ step: Region.Step) -> Gates.Flags {
+    guard !step.liveBefore.isEmpty else { return .dead }
+    saveFlags()
+    return .saved
+  }
+
+  mutating func push(_ step: Region.Step, _ source: Meaning.PushSource) {
+    let flags = saveLiveFlags(step)
+    var slow: [Assembler.Fixup] = []
+    if case .memory = source {
+      slow += checkedAddress(step, bytes: 8, write: false)
+      a.load(scratch, Address(scratch))
+      a.store(Field.at(Field.held), scratch)
+    }
+    slow.append(stackAddress(-8, write: true))
+    switch source {
+    case .register(let register):
+      if let host = host(register) {
+        a.store(Address(scratch), host)
+      } else {
+        a.load(scratch2, slot(register))
+        a.store(Address(scratch), scratch2)
+      }
+    case .constant(let value): a.storeConstant(Address(scratch), value)
+    case .memory:
+      a.load(scratch2, Field.at(Field.held))
+      a.store(Address(scratch), scratch2)
+    }
+    a.loadAddress(stack, Address(stack, -8))
+    if flags == .saved { restoreFlags() }
+    addSlowPath(slow, step, flags)
+  }
+
+  mutating func pop(_ step: Region.Step, _ register: UInt8) {
+    let flags = saveLiveFlags(step)
+    let slow = stackAddress(0, write: false)
+    a.load(scratch, Address(scratch))
+    a.loadAddress(stack, Address(stack, 8))
+    if let host = host(register) {
+      a.move(host, scratch)
+    } else {
+      a.store(slot(register), scratch)
+    }
+    if flags == .saved { restoreFlags() }
+    addSlowPath([slow], step, flags)
+  }
+
+  mutating func leaveFrame(_ step: Region.Step) {
+    let flags = saveLiveFlags(step)
+    a.move(scratch, .rbp)
+    let slow = check(bytes: 8, write: false)
+    a.loadAddress(stack, Address(.rbp, 8))
+    a.load(.rbp, Address(scratch))
+    if flags == .saved { restoreFlags() }
+    addSlowPath([slow], step, flags)
+  }
+
+  // MARK: - CALL, RET, indirect JMP
+
+  mutating func call(_ step: Region.Step, _ target: Int) {
+    guard (0..<4096).contains(target) else {
+      saveFlags()
+      let slow = pushReturnAddress(step)
+      a.load(scratch, Field.at(Field.pageBase))
+      a.loadAddress(scratch, Address(scratch, target))
+      return dispatch(step, [slow], releasing: -8)
+    }
+    let live = region.number(at: target).map { region.steps[$0].liveBefore } ?? .all
+    if !live.isEmpty { saveFlags() }
+    let slow = pushReturnAddress(step)
+    a.loadAddress(stack, Address(stack, -8))
+    if !live.isEmpty { restoreFlags() }
+    addSlowPath([slow], step, live.isEmpty ? .dead : .saved)
+    goOn(to: target, from: step, flagsAreLive: true)
+  }
+
+  /// Stores the address after the step below the stack pointer, which stays.
+  private mutating func pushReturnAddress(_ step: Region.Step) -> Assembler.Fixup {
+    let slow = stackAddress(-8, write: true)
+    a.load(scratch2, Field.at(Field.pageBase))
+    a.loadAddress(scratch2, Address(scratch2, step.next))
+    a.store(Address(scratch), scratch2)
+    return slow
+  }
+
+  mutating func callIndirect(_ step: Region.Step) {
+    saveFlags()
+    var slow = loadTarget(step)
+    a.store(Field.at(Field.held), scratch)
+    slow.append(pushReturnAddress(step))
+    a.load(scratch, Field.at(Field.held))
+    dispatch(step, slow, releasing: -8)
+  }
+
+  mutating func jumpIndirect(_ step: Region.Step) {
+    saveFlags()
+    let slow = loadTarget(step)
+    dispatch(step, slow, releasing: 0)
+  }
+
+  /// What ModRM.rm holds, in `scratch`.
+  private mutating func loadTarget(_ step: Region.Step) -> [Assembler.Fixup] {
+    let i = step.instruction
+    if i.isMemory {
+      let slow = checkedAddress(step, bytes: 8, write: false)
+      a.load(scratch, Address(scratch))
+      return slow
+    }
+    if let host = host(i.rm) { a.move(scratch, host) } else { a.load(scratch, slot(i.rm)) }
+    return []
+  }
+
+  mutating func returnNear(_ step: Region.Step, releasing count: Int) {
+    saveFlags()
+    let slow = stackAddress(0, write: false)
+    a.load(scratch, Address(scratch))
+    dispatch(step, [slow], releasing: 8 + count)
+  }
+
+  /// Goes on in another page.
+  mutating func goAway(to target: Int, from step: Region.Step) {
+    saveFlags()
+    a.load(scratch, Field.at(Field.pageBase))
+    a.loadAddress(scratch, Address(scratch, target))
+    if case .jump = step.meaning { return dispatch(step, [], releasing: 0) }
+    if case .conditionalJump = step.meaning { return dispatch(step, [], releasing: 0) }
+    // Behind the last instruction of a page: the run loop knows the way where the jump cache does not.
+    dispatch(step, [], releasing: 0, orAt: target)
+  }
+
+  /// Goes on at the linear address in `scratch` if the jump cache knows it; flags are saved.
+  ///
+  /// - Parameters:
+  ///   - slow: jumps to take where the step is left to the interpreter.
+  ///   - count: what is added to the stack pointer then.
+  ///   - target: where the run loop is to go on, if the step is done already.
+  private mutating func dispatch(
+    _ step: Region.Step, _ slow: [Assembler.Fixup], releasing count: Int, orAt target: Int? = nil
+  ) {
+    var slow = slow
+    func entry(_ distance: Int) -> Address {
+      Address(.rsp, index: scratch2, Field.jumps + distance)
+    }
+    a.move(scratch2, scratch)
+    a.shift(.right, scratch2, 12)
+    a.arithmetic(.xor, scratch2, scratch, .doubleword)
+    a.arithmetic(.and, scratch2, constant: Int32(X86_JUMP_ENTRIES - 1), .doubleword)
+    a.shift(.left, scratch2, 5, .doubleword)
+    a.arithmetic(.cmp, scratch, entry(0))
+    slow.append(a.jump(if: 5))
+    a.load(scratch, entry(8))
+    a.arithmetic(.cmp, scratch, Field.at(Field.codeKey))
+    let isKnown = a.jump(if: 4)
+    a.arithmetic(.cmp, scratch, Field.at(Field.codeKeyGlobal))
+    slow.append(a.jump(if: 5))
+    a.bind(isKnown)
+    a.arithmetic(.cmp, Field.at(Field.attention), constant: 0, .doubleword)
+    slow.append(a.jump(if: 5))
+    a.load(scratch, entry(0))
+    a.arithmetic(.and, scratch, constant: -4096)
+    a.store(Field.at(Field.pageBase), scratch)
+    a.load(scratch2, entry(16))
+    if count != 0 { a.loadAddress(stack, Address(stack, count)) }
+    a.jump(through: Address(scratch2, Field.native))
+    guard let target else { return addSlowPath(slow, step, .saved) }
+    for fixup in slow { a.bind(fixup) }
+    leaveToLoop(at: target, .saved)
+  }
+}

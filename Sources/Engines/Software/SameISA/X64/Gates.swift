@@ -1,0 +1,237 @@
+import CProcessor
+
+/// The code through which the interpreter enters host code and is entered from it.
+///
+/// An op whose `run` is a gate has host code. Whoever leaves host code stores the guest's registers and jumps to an op's
+/// handler with the stack of whoever entered, as if the interpreter had come from the op before.
+struct Gates {
+  /// Where the guest's status flags are when host code is left.
+  enum Flags: CaseIterable {
+    /// In the host's.
+    case live
+    /// In `saved_flags`.
+    case saved
+    /// Nobody will ask for them.
+    case dead
+  }
+
+  /// Who goes on when host code is left.
+  enum Successor: CaseIterable {
+    /// What the op's handler was before it got a gate; R11 holds the op's number.
+    case handler
+    /// The op's `run`; R11 holds its number.
+    case run
+    /// The run loop; `x86_cpu.rip` is set.
+    case loop
+  }
+
+  /// Handlers of ops that have host code, where status flags matter and where they do not.
+  private(set) var enter: UInt64 = 0
+  private(set) var enterWithoutFlags: UInt64 = 0
+  /// What host code jumps to instead of an op's, where there is none; R11 holds the op.
+  private(set) var leaving: UInt64 = 0
+  /// Called by host code: brings the guest's vector registers into the host's. R11 holds the op's number: where an
+  /// exception of SSE's is not masked, its handler goes on instead, with flags saved.
+  private(set) var loadVectors: UInt64 = 0
+  private var exits: [UInt64] = []
+  private let hasAVX: Bool
+
+  func exit(_ flags: Flags, _ successor: Successor) -> UInt64 {
+    exits[
+      Flags.allCases.firstIndex(of: flags)! * Successor.allCases.count
+        + Successor.allCases.firstIndex(of: successor)!]
+  }
+
+  /// Writes the gates.
+  ///
+  /// - Parameter hasAVX: whether the host has YMM registers.
+  init(_ a: inout Assembler, hasAVX: Bool) {
+    self.hasAVX = hasAVX
+    for flags in Flags.allCases {
+      for successor in Successor.allCases {
+        exits.append(a.here)
+        writeExit(&a, flags, successor)
+      }
+    }
+    enterWithoutFlags = a.here
+    writeEntry(&a, withFlags: false)
+    enter = a.here
+    writeEntry(&a, withFlags: true)
+    leaving = a.here
+    a.arithmetic(.sub, .r11, Field.at(Field.ops))
+    a.shift(.right, .r11, 5)
+    a.jump(to: exit(.saved, .run))
+    loadVectors = a.here
+    writeVectorLoad(&a)
+  }
+
+  private static let calleeSaved: [Register] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
+
+  // MARK: - In
+
+  /// RDI is the processor, RSI the op.
+  private func writeEntry(_ a: inout Assembler, withFlags: Bool) {
+    a.arithmetic(.cmp, Address(.rdi, Field.isBlind), constant: 0, .doubleword)
+    let isBlind = a.jump(if: 5)
+    for register in Self.calleeSaved { a.push(register) }
+    a.store(Address(.rdi, Field.hostStack), .rsp)
+    a.move(.rsp, .rdi)
+    a.move(.r10, .rsi)
+    if withFlags { writeFlagSaving(&a) }
+    for guest in pinned { a.load(host(guest)!, slot(guest)) }
+    a.jump(through: Address(.r10, Field.native))
+    a.bind(isBlind)
+    a.jump(through: Address(.rsi, Field.native + 8))
+  }
+
+  /// From the interpreter's form to `saved_flags`: see Flags.swift there.
+  private func writeFlagSaving(_ a: inout Assembler) {
+    a.load(.rax, Field.at(Field.flagCarry))
+    a.load(.rcx, Field.at(Field.flagResult))
+    a.load(.rdx, Field.at(Field.flagDelta))
+    a.arithmetic(.xor, .rdx, .rcx)
+    a.arithmetic(.xor, .rsi, .rsi, .doubleword)
+    a.test(.rcx, .rcx)
+    a.set(.rsi, if: 4)  // zero
+    a.shift(.left, .rsi, 6, .doubleword)
+    a.test(.rdx, .rdx, .byte)
+    a.set(.rcx, if: 10)  // parity
+    a.zeroExtendByte(.rcx, .rcx)
+    a.loadAddress(.rsi, Address(.rsi, index: .rcx, scale: 2))
+    a.shift(.right, .rdx, 63)
+    a.shift(.left, .rdx, 7, .doubleword)
+    a.arithmetic(.or, .rsi, .rdx, .doubleword)  // sign
+    a.move(.rcx, .rax)
+    a.shift(.right, .rcx, 63)
+    a.arithmetic(.or, .rsi, .rcx, .doubleword)  // carry
+    a.move(.rcx, .rax, .doubleword)
+    a.arithmetic(.and, .rcx, constant: 8, .doubleword)
+    a.loadAddress(.rsi, Address(.rsi, index: .rcx, scale: 1))  // auxiliary carry
+    a.shift(.left, .rsi, 8, .doubleword)
+    a.loadAddress(.rcx, Address(.rax, index: .rax, scale: 0))
+    a.arithmetic(.xor, .rcx, .rax)
+    a.shift(.right, .rcx, 63)
+    a.arithmetic(.or, .rsi, .rcx, .doubleword)  // overflow
+    a.store(Field.at(Field.savedFlags), .rsi, .word)
+  }
+
+  // MARK: - Out
+
+  private func writeExit(_ a: inout Assembler, _ flags: Flags, _ successor: Successor) {
+    a.store(slot(0), .rax)
+    switch flags {
+    case .live:
+      a.loadFlags()
+      a.set(.rax, if: 0)
+    case .saved: a.loadZeroExtended(.rax, Field.at(Field.savedFlags), .word)
+    case .dead: break
+    }
+    for guest in pinned where guest != 0 { a.store(slot(guest), host(guest)!) }
+    if flags != .dead { writeFlagSpreading(&a) }
+    a.arithmetic(.cmp, Field.at(Field.hasVectors), constant: 0, .doubleword)
+    let hasNone = a.jump(if: 4)
+    writeVectorStore(&a)
+    a.bind(hasNone)
+    if successor != .loop {
+      a.shift(.left, .r11, 5)
+      a.arithmetic(.add, .r11, Field.at(Field.ops))
+    }
+    a.move(.rdi, .rsp)
+    a.load(.rsp, Field.at(Field.hostStack))
+    for register in Self.calleeSaved.reversed() { a.pop(register) }
+    switch successor {
+    case .loop: a.returnNear()
+    case .handler, .run:
+      a.move(.rsi, .r11)
+      a.jump(through: Address(.rsi, successor == .run ? 0 : Field.native + 8))
+    }
+  }
+
+  /// From AH and AL, as LAHF and SETO leave them, to the interpreter's form.
+  private func writeFlagSpreading(_ a: inout Assembler) {
+    a.zeroExtendSecondByte(.rcx, of: .rax)
+    a.zeroExtendByte(.rax, .rax)
+    a.move(.rdx, .rcx, .doubleword)
+    a.arithmetic(.and, .rdx, constant: 0x40, .doubleword)
+    a.arithmetic(.xor, .rdx, constant: 0x40, .doubleword)
+    a.shift(.left, .rdx, 2, .doubleword)
+    a.store(Field.at(Field.flagResult), .rdx)
+    a.move(.rdx, .rcx, .doubleword)
+    a.shift(.right, .rdx, 7, .doubleword)
+    a.shift(.left, .rdx, 63)
+    a.move(.rsi, .rcx, .doubleword)
+    a.shift(.right, .rsi, 2, .doubleword)
+    a.arithmetic(.and, .rsi, constant: 1, .doubleword)
+    a.arithmetic(.xor, .rsi, constant: 1, .doubleword)
+    a.arithmetic(.or, .rdx, .rsi)
+    a.store(Field.at(Field.flagDelta), .rdx)
+    a.move(.rdx, .rcx, .doubleword)
+    a.arithmetic(.and, .rdx, constant: 1, .doubleword)
+    a.arithmetic(.xor, .rax, .rdx, .doubleword)
+    a.loadAddress(.rdx, Address(.rax, index: .rdx, scale: 1))
+    a.shift(.left, .rdx, 62)
+    a.arithmetic(.and, .rcx, constant: 0x10, .doubleword)
+    a.shift(.right, .rcx, 1, .doubleword)
+    a.arithmetic(.or, .rdx, .rcx)
+    a.store(Field.at(Field.flagCarry), .rdx)
+  }
+
+  // MARK: - Vector registers
+
+  private func lower(_ number: Int, _ shift: Int = 0) -> Address {
+    Address(.rsp, Field.vectors + 16 * number + shift)
+  }
+
+  private func upper(_ number: Int, _ shift: Int = 0) -> Address {
+    lower(number + Int(X86_VECTOR_UPPER), shift)
+  }
+
+  private func writeVectorStore(_ a: inout Assembler) {
+    for number in 0..<16 {
+      if hasAVX {
+        a.vexInstruction(
+          map: 1, pp: 1, isW: false, isWide: false, opcode: 0x7f, reg: UInt8(number), vvvv: 0,
+          .memory(lower(number)))  // VMOVDQA
+        a.vexInstruction(
+          map: 3, pp: 1, isW: false, isWide: true, opcode: 0x19, reg: UInt8(number), vvvv: 0,
+          .memory(upper(number)))  // VEXTRACTF128
+        a.byte(1)
+      } else {
+        a.instruction(.init(0x29, map: 1), reg: UInt8(number), .memory(lower(number)))  // MOVAPS
+      }
+    }
+    if hasAVX {
+      // VZEROUPPER
+      a.byte(0xc5)
+      a.byte(0xf8)
+      a.byte(0x77)
+    }
+    a.storeConstant(Field.at(Field.hasVectors), 0, .doubleword)
+  }
+
+  private func writeVectorLoad(_ a: inout Assembler) {
+    // The return address lies between.
+    a.load(.r10, Address(.rsp, Field.mxcsr + 8), .doubleword)
+    a.not(.r10, .doubleword)
+    a.test(.r10, constant: 0x1f80, .doubleword)
+    let isUnmasked = a.jump(if: 5)
+    for number in 0..<16 {
+      if hasAVX {
+        a.vexInstruction(
+          map: 1, pp: 1, isW: false, isWide: false, opcode: 0x6f, reg: UInt8(number), vvvv: 0,
+          .memory(lower(number, 8)))
+        a.vexInstruction(
+          map: 3, pp: 1, isW: false, isWide: true, opcode: 0x18, reg: UInt8(number),
+          vvvv: UInt8(number), .memory(upper(number, 8)))  // VINSERTF128
+        a.byte(1)
+      } else {
+        a.instruction(.init(0x28, map: 1), reg: UInt8(number), .memory(lower(number, 8)))
+      }
+    }
+    a.storeConstant(Address(.rsp, Field.hasVectors + 8), 1, .doubleword)
+    a.returnNear()
+    a.bind(isUnmasked)
+    a.loadAddress(.rsp, Address(.rsp, 8))
+    a.jump(to: exit(.saved, .handler))
+  }
+}

@@ -1,0 +1,101 @@
+import ArchitectureX86
+import CProcessor
+import X86Processor
+
+/// Instructions of one page that are translated together: those which can be reached from one of them by jumps that
+/// stay in the page, as far as the interpreter has decoded them.
+struct Region {
+  struct Step {
+    let offset: Int
+    let instruction: Instruction
+    let meaning: Meaning
+    let op: UnsafePointer<x86_op>
+    /// Status flags that somebody may look at before they are written again: before the instruction, and after it.
+    var liveBefore: StatusFlags = .all
+    var liveAfter: StatusFlags = .all
+
+    var next: Int { offset + Int(instruction.length) }
+  }
+
+  /// In the order of their offsets.
+  private(set) var steps: [Step] = []
+  /// The number of the step at an offset.
+  private var numbers: [Int: Int] = [:]
+  private(set) var usesVectors = false
+
+  static let mostSteps = 400
+
+  /// Collects the region of an instruction.
+  ///
+  /// - Parameter isDone: whether there is host code of an offset already.
+  init(
+    _ page: HotPage, from start: Int, guest: X86.Features, host: X86.Features,
+    isExact: Bool, isDone: (Int) -> Bool
+  ) {
+    let bytes = UnsafeRawBufferPointer(start: page.bytes, count: 4096)
+    var waiting = [start]
+    while let offset = waiting.popLast(), steps.count < Self.mostSteps {
+      guard (0..<4096).contains(offset), numbers[offset] == nil, !isDone(offset),
+        let op = page.op(at: offset), !isUndefined(op),
+        let i = try? Decoder.decode(
+          UnsafeRawBufferPointer(rebasing: bytes[offset...]), mode: page.variant.mode)
+      else { continue }
+      let step = Step(
+        offset: offset, instruction: i,
+        meaning: Meaning(
+          i, next: offset + Int(i.length), vectors: !page.variant.isVectorDisabled, guest: guest,
+          host: host), op: op)
+      numbers[offset] = steps.count
+      steps.append(step)
+      // What follows is looked at first: it is likelier to run.
+      switch step.meaning {
+      case .jump(let target): waiting.append(target)
+      case .conditionalJump(_, let target):
+        waiting.append(target)
+        waiting.append(step.next)
+      case .call(let target):
+        waiting.append(step.next)
+        waiting.append(target)
+      case .jumpIndirect, .returnNear: break
+      default: waiting.append(step.next)
+      }
+      if case .plain(let form) = step.meaning, form.usesVectors { usesVectors = true }
+    }
+    steps.sort { $0.offset < $1.offset }
+    for (number, step) in steps.enumerated() { numbers[step.offset] = number }
+    if !isExact { findLiveFlags() }
+  }
+
+  func number(at offset: Int) -> Int? { numbers[offset] }
+
+  /// Status flags are live before an instruction if it reads them, or leaves alone what is live after it. What runs
+  /// outside the region reads them all.
+  private mutating func findLiveFlags() {
+    for number in steps.indices { steps[number].liveBefore = [] }
+    var hasChanged = true
+    while hasChanged {
+      hasChanged = false
+      for number in steps.indices.reversed() {
+        let step = steps[number]
+        let after: StatusFlags
+        switch step.meaning {
+        case .jump(let target), .call(let target): after = live(at: target)
+        case .conditionalJump(_, let target): after = live(at: target).union(live(at: step.next))
+        case .jumpIndirect, .callIndirect, .returnNear: after = .all
+        default: after = live(at: step.next)
+        }
+        let flags = step.meaning.flags
+        let before = flags.read.union(after.subtracting(flags.written))
+        if before != step.liveBefore || after != step.liveAfter {
+          steps[number].liveBefore = before
+          steps[number].liveAfter = after
+          hasChanged = true
+        }
+      }
+    }
+  }
+
+  private func live(at offset: Int) -> StatusFlags {
+    numbers[offset].map { steps[$0].liveBefore } ?? .all
+  }
+}

@@ -1,0 +1,92 @@
+import X86Processor
+
+// Memory operands: from a guest's address to a host's, by one entry of the TLB. A tag that is equal to the address in its
+// page bits leaves the offset in the page when the two are XORed; whatever leaves more is slow, and what lies in two pages
+// too.
+
+extension Emitter {
+  /// Base, index and displacement of a memory operand in host registers, as far as they are not in `register` then.
+  mutating func offset(of step: Region.Step, into register: Register) -> Address {
+    let i = step.instruction
+    if i.isRIPRelative {
+      a.load(register, Field.at(Field.pageBase))
+      // Both summands are of the same page, so the sum is that of the interpreter, which wraps.
+      return Address(register, Int(i.displacement &+ Int32(step.next)))
+    }
+    var address = Address(nil, Int(i.displacement))
+    if let base = i.base {
+      if let host = host(base) {
+        address.base = host
+      } else {
+        a.load(register, slot(base))
+        address.base = register
+      }
+    }
+    if let index = i.index {
+      address.scale = i.scale
+      if let host = host(index) {
+        address.index = host
+      } else {
+        a.load(scratch2, slot(index))
+        address.index = scratch2
+      }
+    }
+    return address
+  }
+
+  /// Leaves the host address of the step's memory operand in `scratch`. Flags are lost.
+  ///
+  /// - Returns: jumps to take where that is not possible; nothing has changed then but flags.
+  mutating func checkedAddress(
+    _ step: Region.Step, bytes: Int, write: Bool
+  ) -> [Assembler.Fixup] {
+    let i = step.instruction
+    let address = offset(of: step, into: scratch)
+    if let base = address.base, address.index == nil, address.displacement == 0 {
+      if base != scratch { a.move(scratch, base) }
+    } else {
+      a.loadAddress(scratch, address)
+    }
+    if i.isSegmented {
+      a.arithmetic(
+        .add, scratch, Field.at(Field.segmentBase + 8 * Int(i.segmentOverride!)))
+    }
+    return [check(bytes: bytes, write: write)]
+  }
+
+  /// The same for the linear address in `scratch`.
+  mutating func check(bytes: Int, write: Bool) -> Assembler.Fixup {
+    let table = isUser ? Field.userTLB : 0
+    a.move(scratch2, scratch, .doubleword)
+    a.shift(.right, scratch2, 7, .doubleword)
+    a.arithmetic(.and, scratch2, constant: 0x7fe0, .doubleword)
+    a.arithmetic(
+      .xor, scratch,
+      Address(
+        .rsp, index: scratch2, (write ? Field.writeTag : Field.readTag) + table))
+    a.arithmetic(.cmp, scratch, constant: Int32(4096 - bytes))
+    let slow = a.jump(if: 7)
+    a.arithmetic(.add, scratch, Address(.rsp, index: scratch2, Field.pageHost + table))
+    return slow
+  }
+
+  // MARK: - Status flags around a check
+
+  /// Keeps the host's status flags in memory. R10 is lost.
+  mutating func saveFlags() {
+    a.move(scratch, .rax)
+    a.loadFlags()
+    a.set(.rax, if: 0)
+    a.store(Field.at(Field.savedFlags), .rax, .word)
+    a.move(.rax, scratch)
+  }
+
+  /// Takes them back. R11 is lost.
+  mutating func restoreFlags() {
+    a.move(scratch2, .rax)
+    a.loadZeroExtended(.rax, Field.at(Field.savedFlags), .word)
+    a.arithmetic(.add, .rax, constant: 0x7f, .byte)
+    a.storeFlags()
+    a.move(.rax, scratch2)
+  }
+}
