@@ -58,8 +58,13 @@
     }
 
     /// What contradicts the form, once there were runs enough.
-    var complaints: [String] {
-      var all = found.sorted()
+    var complaints: [String] { found.sorted() + unseen }
+
+    /// Whether there is nothing against the form but that chance has not yet shown all that it says.
+    var isUndecided: Bool { found.isEmpty && !unseen.isEmpty }
+
+    private var unseen: [String] {
+      var all: [String] = []
       for named in operands {
         if named.operand.isRead, !named.hasCounted { all.append("\(named.name) does not count") }
         if named.operand.isWritten, !named.hasChanged {
