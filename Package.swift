@@ -289,7 +289,7 @@ let package = Package(
       tests(
         "X86ProcessorTests", in: "Engines/X86ProcessorTests",
         [
-          "Kit", "X86Processor",
+          "Kit", "X86Processor", "SameISA",
           "ArchitectureX86", "SoftwareEngine", "InterruptControllers", "Execution", "Memory",
           "Board",
           "Work", "CProcessor", "CFloat",

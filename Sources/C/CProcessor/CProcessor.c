@@ -36,3 +36,24 @@ uint64_t x86_random(void) {
     if (errno != EINTR) abort();
   return value;
 }
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+bool x86_host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t *_Nonnull registers) {
+  for (int i = 0; i < 4; i++) registers[i] = 0;
+  if (leaf <= __get_cpuid_max(leaf & 0x80000000u, NULL))
+    __cpuid_count(leaf, subleaf, registers[0], registers[1], registers[2], registers[3]);
+  return true;
+}
+
+uint64_t x86_host_xcr0(void) {
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+  __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+  return (uint64_t)d << 32 | a;
+}
+#else
+bool x86_host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t *_Nonnull registers) { return false; }
+uint64_t x86_host_xcr0(void) { return 0; }
+#endif

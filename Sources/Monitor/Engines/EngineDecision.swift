@@ -19,6 +19,7 @@ extension EngineChoice {
     switch self {
     case .kvm: return EngineDecision(engine: .kvm, reason: "it was asked for")
     case .software: return EngineDecision(engine: .software, reason: "it was asked for")
+    case .interpreter: return EngineDecision(engine: .interpreter, reason: "it was asked for")
     case .auto, .autoAnyKVM: break
     }
     let survey = survey()

@@ -9,14 +9,17 @@ import SoftwareEngine
 /// name.
 package enum EngineKind: String, Sendable, CaseIterable {
   case kvm
-  /// Our own processor.
+  /// Our own processor, which makes host code of hot code where the host can run it.
   case software
+  /// Our own processor, which interprets all code.
+  case interpreter = "software:interpreter"
 
   /// Opens what the engine needs of the host.
   package func makeEngine() throws(KVMUnavailable) -> any Engine<X86> {
     switch self {
     case .kvm: try KVMEngine()
     case .software: SoftwareEngine()
+    case .interpreter: SoftwareEngine(tier: .interpreter)
     }
   }
 
@@ -24,7 +27,7 @@ package enum EngineKind: String, Sendable, CaseIterable {
   package var other: EngineKind {
     switch self {
     case .kvm: .software
-    case .software: .kvm
+    case .software, .interpreter: .kvm
     }
   }
 }

@@ -6,6 +6,7 @@ import Glibc
 import InterruptControllers
 import Kit
 import Memory
+import SameISA
 import Synchronization
 
 @testable import X86Processor
@@ -42,6 +43,10 @@ final class TestMachine {
     static let kernelCode16: UInt16 = 0x58
   }
 
+  /// With ROOST_TEST_TIER=translator, everything that can is made host code the first time it runs.
+  static let usesTranslator =
+    getenv("ROOST_TEST_TIER").map { String(cString: $0) == "translator" } ?? false
+
   let memory: GuestMemory
   let core: Core
   let apics: LocalAPICs
@@ -73,6 +78,9 @@ final class TestMachine {
     model.features.leaf7ECX |= features.2
     model.features.extendedEDX |= extended
     core = Core(index: 0, memory: memory, apic: apics[0], model: model, clock: clock)
+    if let translator = Self.usesTranslator ? SameISATranslator(for: core, isExact: true) : nil {
+      core.use(translator, after: 1)
+    }
     buses = Buses(ports: ports, registers: deviceRegisters)
     watchdog = Watchdog(core)
     surroundings.core = core

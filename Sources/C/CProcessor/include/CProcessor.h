@@ -171,6 +171,8 @@ struct x86_cpu {
   uint32_t has_vectors;
   /// Non-zero while the guest's x87 registers are in the host's.
   uint32_t has_x87;
+  /// After so many jumps to it code is hot.
+  uint32_t hot_visits;
   /// Scratch of one instruction.
   uint64_t held[4];
 };
@@ -221,3 +223,8 @@ static inline void x86_relax(void) {
 
 /// 64 random bits of the host's.
 uint64_t x86_random(void);
+
+/// CPUID of the host: EAX, EBX, ECX, EDX. `false` where the host is no x86-64.
+bool x86_host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t *_Nonnull registers);
+/// XCR0 of the host, or zero where it has none.
+uint64_t x86_host_xcr0(void);

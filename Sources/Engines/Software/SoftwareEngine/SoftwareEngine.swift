@@ -8,7 +8,18 @@ package struct SoftwareEngine: Engine {
   /// The most processors that a partition may have: APIC IDs are 8 bits in xAPIC mode, and 255 is a broadcast.
   package static let maximumProcessors = 255
 
-  package init() {}
+  /// How far it goes to make code run fast.
+  package enum Tier: Sendable {
+    /// Decodes each instruction once, and interprets it.
+    case interpreter
+    /// Makes host code of what runs often. Hosts other than x86-64, and those that forbid code to be made, keep to the
+    /// interpreter; `inspect` tells.
+    case translator
+  }
+
+  private let tier: Tier
+
+  package init(tier: Tier = .translator) { self.tier = tier }
 
   package func makePartition(
     _ plan: PartitionPlan<X86>
@@ -18,6 +29,6 @@ package struct SoftwareEngine: Engine {
         "the software engine runs 1 to \(Self.maximumProcessors) processors, not \(plan.processors)"
       )
     }
-    return SoftwarePartition(plan)
+    return SoftwarePartition(plan, tier)
   }
 }

@@ -4,6 +4,7 @@ import HostOS
 import Inspection
 import InterruptControllers
 import Memory
+import SameISA
 import Synchronization
 import X86Processor
 
@@ -18,10 +19,13 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
   private var memory: GuestMemory?
   private var rights: PageRights?
   private var cores: [Core] = []
+  private var translators: [SameISATranslator] = []
+  private let tier: SoftwareEngine.Tier
   private let bound = Mutex<Set<Int>>([])
 
-  init(_ plan: PartitionPlan<X86>) {
+  init(_ plan: PartitionPlan<X86>, _ tier: SoftwareEngine.Tier) {
     self.plan = plan
+    self.tier = tier
     sleepers = Sleepers(plan.processors)
     apics = LocalAPICs(
       processors: plan.processors, clock: plan.clock, loop: plan.loop,
@@ -38,6 +42,13 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
       Core(
         index: index, memory: memory, rights: rights, apic: apics[index], model: plan.model,
         clock: plan.clock)
+    }
+    if tier == .translator {
+      translators = cores.compactMap { core in
+        guard let translator = SameISATranslator(for: core) else { return nil }
+        core.use(translator)
+        return translator
+      }
     }
     sleepers.connect(cores)
     for core in cores {
@@ -69,10 +80,13 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
   }
 
   func inspect(_ node: inout Node) {
-    node.field("engine", "software:interpreter")
+    node.field("engine", translators.isEmpty ? "software:interpreter" : "software:translator")
     for core in cores {
       node.child("\(core.index)") { node in
         core.statistics.inspect(&node)
+        if translators.indices.contains(core.index) {
+          node.child("translator") { translators[core.index].inspect(&$0) }
+        }
         node.child("localAPIC") { apics[core.index].inspect(&$0) }
       }
     }

@@ -59,7 +59,7 @@ extension Meaning {
 
   private static func special(_ i: Instruction, next: Int) -> Meaning? {
     guard i.vex == nil, !i.hasLock else { return nil }
-    let target = next + Int(Int64(bitPattern: i.immediate))
+    let target = next &+ Int(Int64(bitPattern: i.immediate))
     switch i.map {
     case .oneByte: return oneByte(i, target)
     case .twoByte:
@@ -147,6 +147,8 @@ extension NativeForm {
     // Absolute addresses of 64 bits, in A0 to A3, have no ModRM.
     if i.isMemory != isMemory { return false }
     var needed = 0
+    let isSecondReg = namesSecondByteReg(i)
+    let isSecondRM = namesSecondByteRM(i)
     if reg.bank == .general, host(i.reg) == nil { needed += 1 }
     if vvvv.bank == .general, host(i.vex?.register ?? 0) == nil { needed += 1 }
     if isMemory {
@@ -155,11 +157,10 @@ extension NativeForm {
       needed += 1
       if needed > 2 { return false }
     }
-    guard namesSecondByte(i) else { return true }
-    // AH, CH, DH and BH have no encoding beside registers that need a REX prefix.
-    if isMemory { return false }
-    return needed == 0 && (reg.bank != .general || i.reg != 4 || isByteReg(i))
-      && (rm.bank != .general || i.rm != 4 || isByteRM(i))
+    guard isSecondReg || isSecondRM else { return true }
+    // AH, CH, DH and BH have no encoding beside registers that need a REX prefix, as that of the guest's RSP does.
+    return !isMemory && (isSecondReg || reg.bank != .general || i.reg != 4)
+      && (isSecondRM || rm.bank != .general || i.rm != 4)
   }
 
   private func isByteReg(_ i: Instruction) -> Bool {
@@ -184,9 +185,13 @@ extension NativeForm {
     }
   }
 
-  /// Whether an operand is AH, CH, DH or BH.
-  private func namesSecondByte(_ i: Instruction) -> Bool {
-    i.rex == 0
-      && (isByteReg(i) && 4...7 ~= i.reg || !i.isMemory && isByteRM(i) && 4...7 ~= i.rm)
+  /// Whether ModRM.reg is AH, CH, DH or BH.
+  func namesSecondByteReg(_ i: Instruction) -> Bool {
+    i.rex == 0 && 4...7 ~= i.reg && isByteReg(i)
+  }
+
+  /// Whether ModRM.rm is.
+  func namesSecondByteRM(_ i: Instruction) -> Bool {
+    i.rex == 0 && !i.isMemory && 4...7 ~= i.rm && isByteRM(i)
   }
 }

@@ -11,6 +11,8 @@ final class NativePage {
     let liveBefore: StatusFlags
     /// Whether the body takes vector registers to be in the host's.
     let usesVectors: Bool
+    /// Whether its host code does no more than to leave to the interpreter's op.
+    let isForeign: Bool
     /// Where it goes on with status flags in `saved_flags`, and vector registers anywhere; zero: not made yet.
     var entry: UInt64 = 0
   }

@@ -15,6 +15,10 @@ struct Region {
     var liveAfter: StatusFlags = .all
 
     var next: Int { offset + Int(instruction.length) }
+
+    var isForeign: Bool {
+      if case .foreign = meaning { true } else { false }
+    }
   }
 
   /// In the order of their offsets.
@@ -24,6 +28,9 @@ struct Region {
   private(set) var usesVectors = false
 
   static let mostSteps = 400
+
+  /// A region of nothing.
+  init() {}
 
   /// Collects the region of an instruction.
   ///

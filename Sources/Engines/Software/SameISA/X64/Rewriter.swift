@@ -36,10 +36,11 @@ extension Emitter {
     } else if form.rm.bank == .general, host(i.rm) == nil, !form.rm.isWritten, !i.isBitTest {
       rm = .memory(slot(i.rm))
     } else {
-      rm = .register(renamed(i.rm, form.rm, &a))
+      rm = .register(form.namesSecondByteRM(i) ? i.rm : renamed(i.rm, form.rm, &a))
     }
     let reg =
-      form.reg.bank == .none ? i.modRM >> 3 & 7 : renamed(i.reg, form.reg, &a)
+      form.reg.bank == .none
+      ? i.modRM >> 3 & 7 : form.namesSecondByteReg(i) ? i.reg : renamed(i.reg, form.reg, &a)
     let vvvv = i.vex.map { renamed($0.register, form.vvvv, &a) } ?? 0
     encode(i, reg: reg, vvvv: vvvv, rm)
     // The operand named last wins where two are one register: ModRM.reg of MULX, ModRM.rm of XADD.

@@ -25,14 +25,11 @@ private func cachedTarget(_ cpu: CPU, _ rip: UInt64) -> Op? {
 
 /// Counts a jump to an op, so that code which is jumped to often is found.
 @inline(__always)
-private func visit(_ cpu: CPU, _ op: Op) {
+func visit(_ cpu: CPU, _ op: Op) {
   let kept = native(op)
   kept.pointee.visits &+= 1
-  if _slowPath(kept.pointee.visits == hotVisits) { becomeHot(cpu, op) }
+  if _slowPath(kept.pointee.visits == cpu.pointee.hot_visits) { becomeHot(cpu, op) }
 }
-
-/// After so many jumps to it code is hot: two thirds to four fifths of all code that runs never are.
-private let hotVisits: UInt32 = 48
 
 @inline(never)
 private func becomeHot(_ cpu: CPU, _ op: Op) { cpu.core { $0.translateHot(op) } }

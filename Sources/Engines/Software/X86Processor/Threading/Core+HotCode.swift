@@ -31,7 +31,9 @@ package protocol CodeTranslator: AnyObject {
   /// Host code that leaves to an op which has none; set into `x86_native.entry` of such ops.
   var leaving: UInt64 { get }
   /// The code at an offset is jumped to often.
-  func translate(_ page: HotPage, from offset: Int)
+  ///
+  /// - Returns: `false` where there is no room left: all host code, and all ops, are to be dropped.
+  func translate(_ page: HotPage, from offset: Int) -> Bool
   /// The page's ops lead nowhere from now on.
   func forget(page: Int)
   /// No op is left.
@@ -40,7 +42,11 @@ package protocol CodeTranslator: AnyObject {
 
 extension Core {
   /// Has hot code translated by `translator` from now on. Before the core runs.
-  package func use(_ translator: any CodeTranslator) {
+  ///
+  /// - Parameter visits: after how many jumps to it code is hot. Two thirds to four fifths of all code that runs never
+  ///   are jumped to so often.
+  package func use(_ translator: any CodeTranslator, after visits: UInt32 = 48) {
+    cpu.pointee.hot_visits = visits
     self.translator = translator
     code.translator = translator
   }
@@ -65,11 +71,15 @@ extension Core {
     guard code.find(page: page, variant: variant, offset: offset) == op,
       let host = memory.hostPage(holding: GPA(place.physical))
     else { return }
-    asHost {
+    let isDone = asHost {
       translator.translate(
         HotPage(
           page: page, variant: CodeVariant(number: variant), bytes: UnsafeRawPointer(host.base),
           code: code), from: offset)
+    }
+    if !isDone {
+      needsCacheReset = true
+      x86_attention_set(cpu, Attention.housekeeping)
     }
   }
 }

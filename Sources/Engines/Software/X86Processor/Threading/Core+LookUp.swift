@@ -8,7 +8,10 @@ import Memory
 extension Core {
   /// The op at `rip`, decoded if need be, and a jump entry for it; `nil` once an exception was raised.
   func lookUp() -> Op? {
-    if let op = lookUpKept() { return op }
+    if let op = lookUpKept() {
+      visit(cpu, op)
+      return op
+    }
     return cpu.pointee.exit == LeaveReason.exception ? nil : decodeOne()
   }
 

@@ -1,0 +1,268 @@
+import ArchitectureX86
+import CProcessor
+import HostOS
+package import Inspection
+import Synchronization
+package import X86Processor
+
+/// Makes host code of x86-64 guest code: instructions are kept as they are and run on the host's own registers.
+///
+/// One for each core, used on the core's thread only; `inspect` may be called on any.
+package final class SameISATranslator: CodeTranslator {
+  private unowned let core: Core
+  private let mapping: CodeMapping
+  private let gates: Gates
+  private let guest: X86.Features
+  private let host: X86.Features
+  private let isExact: Bool
+  /// Where code starts, behind the gates, and where the next goes: numbers of bytes.
+  private let start: Int
+  private var used: Int
+  private var pages: [Place: NativePage] = [:]
+  /// How often pages were forgotten because they were written.
+  private var losses: [Int: Int] = [:]
+
+  private struct Place: Hashable {
+    let page: Int
+    let variant: Int
+  }
+
+  /// Bytes of host code that are kept.
+  package static let capacity = 24 << 20
+  /// A page that was written so often since it held code is left to the interpreter.
+  private static let mostLosses = 32
+
+  private let counts = Counts()
+
+  private final class Counts: Sendable {
+    let regions = Atomic<Int>(0)
+    let instructions = Atomic<Int>(0)
+    let bytes = Atomic<Int>(0)
+    let forgottenPages = Atomic<Int>(0)
+    let resets = Atomic<Int>(0)
+    let nanoseconds = Atomic<Int>(0)
+  }
+
+  /// `nil` where the host is no x86-64, or forbids code to be made.
+  ///
+  /// - Parameter isExact: whether all status flags are kept exact, even where nobody can look at them but a fault's
+  ///   handler, and a page is translated again however often it is written: for tests.
+  package init?(for core: Core, isExact: Bool = false) {
+    guard let host = HostProcessor.features, let mapping = CodeMapping(count: Self.capacity) else {
+      return nil
+    }
+    self.core = core
+    self.mapping = mapping
+    self.host = host
+    self.isExact = isExact
+    guest = core.features
+    var assembler = Assembler(
+      at: mapping.writable.assumingMemoryBound(to: UInt8.self),
+      distance: mapping.executable - UnsafeRawPointer(mapping.writable))
+    gates = Gates(&assembler, hasAVX: host.hasAVX)
+    start = (UnsafeMutableRawPointer(assembler.cursor) - mapping.writable + 63) & ~63
+    used = start
+    counts.bytes.store(used, ordering: .relaxed)
+  }
+
+  package var leaving: UInt64 { gates.leaving }
+
+  package func inspect(_ node: inout Node) {
+    node.field("regions", counts.regions.load(ordering: .relaxed))
+    node.field("instructions", counts.instructions.load(ordering: .relaxed))
+    node.field("bytes", counts.bytes.load(ordering: .relaxed))
+    node.field("capacity", Self.capacity)
+    node.field("forgottenPages", counts.forgottenPages.load(ordering: .relaxed))
+    node.field("resets", counts.resets.load(ordering: .relaxed))
+    node.field("microseconds", counts.nanoseconds.load(ordering: .relaxed) / 1000)
+  }
+
+  // MARK: - Translating
+
+  package func translate(_ page: HotPage, from offset: Int) -> Bool {
+    guard page.variant.mode == .bits64, isExact || losses[page.page, default: 0] < Self.mostLosses
+    else {
+      return true
+    }
+    let began = ContinuousClock.now
+    defer {
+      let time = (ContinuousClock.now - began).components
+      counts.nanoseconds.add(
+        Int(time.seconds) * 1_000_000_000 + Int(time.attoseconds / 1_000_000_000),
+        ordering: .relaxed)
+    }
+    let place = Place(page: page.page, variant: page.variant.number)
+    let native: NativePage
+    if let known = pages[place] {
+      native = known
+    } else {
+      native = NativePage()
+      pages[place] = native
+    }
+    if native.steps[offset] != nil { return publishAlone(native, offset) }
+    let region = Region(
+      page, from: offset, guest: guest, host: host, isExact: isExact
+    ) { native.steps[$0] != nil }
+    guard region.steps.count > 0 else { return true }
+    guard used + (region.steps.count + 8) * Emitter.bytesPerStep <= mapping.count else {
+      return false
+    }
+    write(region, native, isUser: page.variant.isUser)
+    counts.regions.add(1, ordering: .relaxed)
+    counts.instructions.add(region.steps.count, ordering: .relaxed)
+    return true
+  }
+
+  private func assembler() -> Assembler {
+    Assembler(
+      at: (mapping.writable + used).assumingMemoryBound(to: UInt8.self),
+      distance: mapping.executable - UnsafeRawPointer(mapping.writable))
+  }
+
+  private func commit(_ a: Assembler) {
+    used = (UnsafeMutableRawPointer(a.cursor) - mapping.writable + 15) & ~15
+    counts.bytes.store(used, ordering: .relaxed)
+  }
+
+  private func write(_ region: Region, _ native: NativePage, isUser: Bool) {
+    var emitter = Emitter(
+      assembler(), region, gates: gates, isUser: isUser,
+      firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
+    emitter.run { offset in
+      guard let step = native.steps[offset], !step.usesVectors || region.usesVectors else {
+        return nil
+      }
+      return step.body
+    }
+    for (number, step) in region.steps.enumerated() {
+      native.steps[step.offset] = NativePage.Step(
+        body: emitter.bodies[number], op: step.op, liveBefore: step.liveBefore,
+        usesVectors: region.usesVectors, isForeign: step.isForeign)
+    }
+    for (fixup, target) in emitter.outward { lead(fixup, to: target, region, native, &emitter) }
+    publish(region, native, &emitter)
+    for step in region.steps {
+      guard let links = native.links.removeValue(forKey: step.offset) else { continue }
+      for link in links {
+        emitter.a.bind(
+          link.fixup,
+          to: flagsEntry(step.offset, native, hasVectors: link.hasVectors, &emitter))
+      }
+    }
+    commit(emitter.a)
+  }
+
+  /// Makes a jump out of the region lead to where the interpreter goes on, until there is host code there.
+  private func lead(
+    _ fixup: Assembler.Fixup, to target: Int, _ region: Region, _ native: NativePage,
+    _ emitter: inout Emitter
+  ) {
+    if native.steps[target] != nil {
+      emitter.a.bind(
+        fixup, to: flagsEntry(target, native, hasVectors: region.usesVectors, &emitter))
+      return
+    }
+    emitter.a.bind(fixup)
+    emitter.leaveToLoop(at: target, .live)
+    native.links[target, default: []].append(
+      NativePage.OpenLink(fixup: fixup, hasVectors: region.usesVectors))
+  }
+
+  // MARK: - Entries
+
+  /// Lets the interpreter enter at the steps to which it may come: all but those behind one that never leaves.
+  private func publish(_ region: Region, _ native: NativePage, _ emitter: inout Emitter) {
+    var isBehindQuiet = false
+    var previousEnd = -1
+    for step in region.steps {
+      if previousEnd != step.offset { isBehindQuiet = false }
+      // Whether it gets a gate or not: host code that leaves to it finds its handler there.
+      X86Processor.native(step.op).pointee.handler = step.op.pointee.run
+      if !isBehindQuiet { publish(step.offset, native, &emitter) }
+      isBehindQuiet = step.meaning.isQuiet(step.instruction)
+      previousEnd = step.next
+    }
+  }
+
+  /// The interpreter jumps to a step that it was not thought to come to.
+  private func publishAlone(_ native: NativePage, _ offset: Int) -> Bool {
+    guard used + Emitter.bytesPerStep <= mapping.count else { return false }
+    var emitter = Emitter(
+      assembler(), Region(), gates: gates, isUser: false,
+      firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
+    publish(offset, native, &emitter)
+    commit(emitter.a)
+    return true
+  }
+
+  private func publish(_ offset: Int, _ native: NativePage, _ emitter: inout Emitter) {
+    guard let step = native.steps[offset], !step.isForeign else { return }
+    let entry = savedFlagsEntry(offset, native, &emitter)
+    let op = UnsafeMutablePointer(mutating: step.op)
+    let kept = X86Processor.native(step.op)
+    let present = UInt64(unsafeBitCast(op.pointee.run, to: UInt.self))
+    guard present != gates.enter, present != gates.enterWithoutFlags else { return }
+    let gate = step.liveBefore.isEmpty && !step.usesVectors ? gates.enterWithoutFlags : gates.enter
+    let run = unsafeBitCast(
+      UInt(gate), to: (@convention(c) (UnsafeMutablePointer<x86_cpu>, UnsafePointer<x86_op>) -> Void)
+        .self)
+    kept.pointee.handler = op.pointee.run
+    kept.pointee.entry = entry
+    op.pointee.run = run
+  }
+
+  /// Where a step goes on with status flags in `saved_flags` and vector registers anywhere.
+  private func savedFlagsEntry(
+    _ offset: Int, _ native: NativePage, _ emitter: inout Emitter
+  ) -> UInt64 {
+    guard let step = native.steps[offset] else { return 0 }
+    if step.entry != 0 { return step.entry }
+    var entry = step.body
+    if step.usesVectors || !step.liveBefore.isEmpty {
+      entry = emitter.a.here
+      if step.usesVectors {
+        emitter.a.arithmetic(.cmp, Field.at(Field.hasVectors), constant: 0, .doubleword)
+        let hasThem = emitter.a.jump(if: 5)
+        emitter.a.loadConstant(scratch2, emitter.number(of: step.op))
+        emitter.a.call(gates.loadVectors)
+        emitter.a.bind(hasThem)
+      }
+      if !step.liveBefore.isEmpty { emitter.restoreFlags() }
+      emitter.a.jump(to: step.body)
+    }
+    native.steps[offset]?.entry = entry
+    return entry
+  }
+
+  /// Where a step goes on with status flags in the host's.
+  private func flagsEntry(
+    _ offset: Int, _ native: NativePage, hasVectors: Bool, _ emitter: inout Emitter
+  ) -> UInt64 {
+    guard let step = native.steps[offset] else { return gates.leaving }
+    if !step.usesVectors || hasVectors { return step.body }
+    let entry = savedFlagsEntry(offset, native, &emitter)
+    let stub = emitter.a.here
+    emitter.saveFlags()
+    emitter.a.jump(to: entry)
+    return stub
+  }
+
+  // MARK: - Forgetting
+
+  package func forget(page: Int) {
+    losses[page, default: 0] += 1
+    for variant in 0..<CodeVariant.count {
+      if pages.removeValue(forKey: Place(page: page, variant: variant)) != nil {
+        counts.forgottenPages.add(1, ordering: .relaxed)
+      }
+    }
+  }
+
+  package func forgetAll() {
+    pages.removeAll()
+    losses.removeAll()
+    used = start
+    counts.bytes.store(used, ordering: .relaxed)
+    counts.resets.add(1, ordering: .relaxed)
+  }
+}
