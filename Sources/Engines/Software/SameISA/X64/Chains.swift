@@ -78,10 +78,9 @@ extension Emitter {
   mutating func call(_ step: Region.Step, _ target: Int) {
     guard (0..<4096).contains(target) else {
       saveFlags()
-      let slow = pushReturnAddress(step)
       a.load(scratch, Field.at(Field.pageBase))
       a.loadAddress(scratch, Address(scratch, target))
-      return dispatch(step, [slow], releasing: -8)
+      return dispatch(step, [], .call)
     }
     let live = region.number(at: target).map { region.steps[$0].liveBefore } ?? .all
     if !live.isEmpty { saveFlags() }
@@ -103,17 +102,14 @@ extension Emitter {
 
   mutating func callIndirect(_ step: Region.Step) {
     saveFlags()
-    var slow = loadTarget(step)
-    a.store(Field.at(Field.held), scratch)
-    slow.append(pushReturnAddress(step))
-    a.load(scratch, Field.at(Field.held))
-    dispatch(step, slow, releasing: -8)
+    let slow = loadTarget(step)
+    dispatch(step, slow, .call)
   }
 
   mutating func jumpIndirect(_ step: Region.Step) {
     saveFlags()
     let slow = loadTarget(step)
-    dispatch(step, slow, releasing: 0)
+    dispatch(step, slow, .jump)
   }
 
   /// What ModRM.rm holds, in `scratch`.
@@ -132,7 +128,7 @@ extension Emitter {
     saveFlags()
     let slow = stackAddress(0, write: false)
     a.load(scratch, Address(scratch))
-    dispatch(step, [slow], releasing: 8 + count)
+    dispatch(step, [slow], .returnNear(count))
   }
 
   /// Goes on in another page.
@@ -140,20 +136,27 @@ extension Emitter {
     saveFlags()
     a.load(scratch, Field.at(Field.pageBase))
     a.loadAddress(scratch, Address(scratch, target))
-    if case .jump = step.meaning { return dispatch(step, [], releasing: 0) }
-    if case .conditionalJump = step.meaning { return dispatch(step, [], releasing: 0) }
+    if case .jump = step.meaning { return dispatch(step, [], .jump) }
+    if case .conditionalJump = step.meaning { return dispatch(step, [], .jump) }
     // Behind the last instruction of a page: the run loop knows the way where the jump cache does not.
-    dispatch(step, [], releasing: 0, orAt: target)
+    dispatch(step, [], .jump, orAt: target)
+  }
+
+  /// What a jump does to the stack.
+  enum Transfer {
+    case jump
+    case call
+    case returnNear(Int)
   }
 
   /// Goes on at the linear address in `scratch` if the jump cache knows it; flags are saved.
   ///
   /// - Parameters:
   ///   - slow: jumps to take where the step is left to the interpreter.
-  ///   - count: what is added to the stack pointer then.
+  ///   - transfer: what it does to the stack then.
   ///   - target: where the run loop is to go on, if the step is done already.
   private mutating func dispatch(
-    _ step: Region.Step, _ slow: [Assembler.Fixup], releasing count: Int, orAt target: Int? = nil
+    _ step: Region.Step, _ slow: [Assembler.Fixup], _ transfer: Transfer, orAt target: Int? = nil
   ) {
     var slow = slow
     func entry(_ distance: Int) -> Address {
@@ -175,10 +178,21 @@ extension Emitter {
     a.arithmetic(.cmp, Field.at(Field.attention), constant: 0, .doubleword)
     slow.append(a.jump(if: 5))
     a.load(scratch, entry(0))
+    if case .call = transfer {
+      // All that can fail comes before anything changes.
+      a.load(scratch2, entry(16))
+      a.store(Field.at(Field.held), scratch)
+      a.store(Field.at(Field.held + 8), scratch2)
+      slow.append(pushReturnAddress(step))
+      a.load(scratch, Field.at(Field.held))
+      a.load(scratch2, Field.at(Field.held + 8))
+      a.loadAddress(stack, Address(stack, -8))
+    } else {
+      a.load(scratch2, entry(16))
+    }
+    if case .returnNear(let count) = transfer { a.loadAddress(stack, Address(stack, 8 + count)) }
     a.arithmetic(.and, scratch, constant: -4096)
     a.store(Field.at(Field.pageBase), scratch)
-    a.load(scratch2, entry(16))
-    if count != 0 { a.loadAddress(stack, Address(stack, count)) }
     a.jump(through: Address(scratch2, Field.native))
     guard let target else { return addSlowPath(slow, step, .saved) }
     for fixup in slow { a.bind(fixup) }

@@ -120,12 +120,19 @@ func findInPage(_ cpu: CPU, _ offset: UInt64) -> Op? {
 }
 
 /// Makes a jump lead straight to its target from now on.
-@inline(__always)
-func link(_ op: Op, to target: Op, _ handler: Handler) {
-  let op = UnsafeMutablePointer(mutating: op)
-  op.pointee.immediate = UInt64(UInt(bitPattern: target))
-  op.pointee.flags |= jumpIsLinked
-  op.pointee.run = handler
+@inline(never)
+func link(_ cpu: CPU, _ op: Op, to target: Op, _ handler: Handler) {
+  let jump = UnsafeMutablePointer(mutating: op)
+  jump.pointee.immediate = UInt64(UInt(bitPattern: target))
+  jump.pointee.flags |= jumpIsLinked
+  var isGate = false
+  if cpu.core({ $0.code.contains(op) }), let present = native(op).pointee.handler {
+    // Host code leaves to the handler, and may have taken its place.
+    isGate =
+      unsafeBitCast(present, to: UInt.self) != unsafeBitCast(op.pointee.run, to: UInt.self)
+    native(op).pointee.handler = handler
+  }
+  if !isGate { jump.pointee.run = handler }
 }
 
 // MARK: - JMP
@@ -137,7 +144,7 @@ let jump: Handler = { cpu, op in
     cpu.pointee.rip = cpu.pointee.page_base &+ op.pointee.immediate
     return
   }
-  link(op, to: target, jumpLinked)
+  link(cpu, op, to: target, jumpLinked)
   return target.pointee.run(cpu, target)
 }
 
@@ -188,7 +195,7 @@ let continueSegmented: Handler = { cpu, op in
 /// Where decoded code of the same page goes on.
 let continueInPage: Handler = { cpu, op in
   guard let target = findInPage(cpu, UInt64(op.pointee.next)) else { return }
-  link(op, to: target, continueLinked)
+  link(cpu, op, to: target, continueLinked)
   return target.pointee.run(cpu, target)
 }
 
@@ -227,7 +234,7 @@ func jumpUnlinked(if condition: UInt8, _ cpu: CPU, _ op: Op) {
       cpu.pointee.rip = cpu.pointee.page_base &+ op.pointee.immediate
       return
     }
-    link(op, to: target, linkedConditionalJumps[Int(condition)])
+    link(cpu, op, to: target, linkedConditionalJumps[Int(condition)])
     return target.pointee.run(cpu, target)
   }
   return next(cpu, op)
@@ -287,7 +294,7 @@ let call: Handler = { cpu, op in
     return
   }
   guard push64(cpu, op, cpu.nextRIP(of: op)) else { return }
-  link(op, to: target, callLinked)
+  link(cpu, op, to: target, callLinked)
   return target.pointee.run(cpu, target)
 }
 

@@ -50,6 +50,9 @@ final class CodeCache {
     release(ops, 2 * capacity)
   }
 
+  /// Whether an op lies here.
+  func contains(_ op: UnsafePointer<x86_op>) -> Bool { op >= firstOp && op < firstOp + capacity }
+
   /// Where ops start.
   var firstOp: UnsafePointer<x86_op> { UnsafePointer(ops) }
 

@@ -58,8 +58,8 @@ extension Core {
   func translateHot(_ op: Op) {
     guard let translator else { return }
     let rip = cpu.rip(of: op)
-    let kept = cpu.pointee.rip
-    defer { cpu.pointee.rip = kept }
+    let (kept, faultAddress) = (cpu.pointee.rip, cpu.pointee.cr2)
+    defer { (cpu.pointee.rip, cpu.pointee.cr2) = (kept, faultAddress) }
     cpu.pointee.rip = rip
     guard let bound = codeBound(), bound == nil, let place = codePlace(rip), let page = place.page
     else {
