@@ -54,9 +54,12 @@ struct x86_jump_entry {
 };
 
 enum {
-  X86_TLB_ENTRIES = 1024,
+  X86_TLB_ENTRIES = 4096,
+  // Which entry serves a page: the low bits of its number, XORed with the number shifted right by this. Arrays whose
+  // addresses differ by a large power of two do not meet in one entry.
+  X86_TLB_FOLD = 9,
   X86_JUMP_ENTRIES = 4096,
-  // The highest of the address bits that choose an entry.
+  // The highest of the page number's low bits: a page that differs in it has another entry.
   X86_TLB_SLOW = X86_TLB_ENTRIES << 11,
   X86_OP_CAPACITY = 1 << 20,
 
@@ -75,6 +78,8 @@ enum {
   X86_TLB_DEVICE = 8,     // no memory there
   X86_TLB_USER = 16,      // of the user, and the supervisor is to ask for it at every access
   X86_TLB_VALID = 32,     // the entry holds a translation
+  X86_TLB_LISTED = 64,    // a list of entries to be flushed names it, and the same for global pages
+  X86_TLB_LISTED_GLOBAL = 128,
   X86_TLB_KEY_SHIFT = 8,  // four bits: the protection key by which PKRU was asked, else zero
 };
 

@@ -1,3 +1,4 @@
+import CProcessor
 import X86Processor
 
 // Memory operands: from a guest's address to a host's, by one entry of the TLB. A tag that is equal to the address in its
@@ -57,9 +58,13 @@ extension Emitter {
   /// The same for the linear address in `scratch`.
   mutating func check(bytes: Int, write: Bool) -> Assembler.Fixup {
     let table = isUser ? Field.userTLB : 0
-    a.move(scratch2, scratch, .doubleword)
+    // The entry's number, times the size of an entry.
+    a.move(scratch2, scratch)
+    a.shift(.right, scratch2, UInt8(X86_TLB_FOLD))
+    a.arithmetic(.xor, scratch2, scratch, .doubleword)
     a.shift(.right, scratch2, 7, .doubleword)
-    a.arithmetic(.and, scratch2, constant: 0x7fe0, .doubleword)
+    a.arithmetic(
+      .and, scratch2, constant: Int32(X86_TLB_ENTRIES - 1) << 5, .doubleword)
     a.arithmetic(
       .xor, scratch,
       Address(

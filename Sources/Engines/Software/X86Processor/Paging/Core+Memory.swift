@@ -139,9 +139,7 @@ extension Core {
   }
 
   func translate(_ linear: UInt64, write: Bool, user: Bool) -> x86_tlb_entry? {
-    let entry =
-      tlb.table(user: user)
-      + Int(truncatingIfNeeded: (linear >> 12) & UInt64(X86_TLB_ENTRIES - 1))
+    let entry = tlb.table(user: user) + tlbNumber(linear)
     if entry.pointee.translates(linear & ~pageMask),
       !write || entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
       entry.pointee.physical & UInt64(X86_TLB_USER) == 0 || !isSupervisorAccessPrevented

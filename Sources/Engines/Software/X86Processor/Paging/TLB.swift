@@ -6,9 +6,11 @@ struct TLB: ~Copyable {
   let user: UnsafeMutablePointer<x86_tlb_entry>
   /// A table in which nothing is or will be, made when it is first wanted.
   private var empties: UnsafeMutablePointer<x86_tlb_entry>?
-  /// Entries of non-global pages filled since they were last flushed, so that a flush touches no others.
-  private let filled: UnsafeMutablePointer<UInt16>
-  private var filledCount = 0
+  /// Entries filled since they were last flushed, so that a flush touches no others: with pages that are not global, and
+  /// with those that are.
+  private var locals: EntryList
+  private var globals: EntryList
+  private let listed: UnsafeMutablePointer<UInt16>
   /// Where large pages are in use, of which INVLPG drops all parts: one range for each half of the address space.
   private var largeRanges: (lower: LargeRange, upper: LargeRange) = (LargeRange(), LargeRange())
 
@@ -17,7 +19,9 @@ struct TLB: ~Copyable {
 
   private static var entries: Int { Int(X86_TLB_ENTRIES) }
   private static func empty(_ index: Int) -> x86_tlb_entry {
-    let tag = x86_tlb_entry.slow(UInt64(index & (entries - 1)) << 12)
+    // A page whose number is below that of entries, and which is served by another of them.
+    let number = index & (entries - 1)
+    let tag = x86_tlb_entry.slow(UInt64(number ^ number >> Int(X86_TLB_FOLD)) << 12)
     return x86_tlb_entry(read_tag: tag, write_tag: tag, host: 0, physical: 0)
   }
 
@@ -26,11 +30,13 @@ struct TLB: ~Copyable {
     supervisor = memory.bindMemory(to: x86_tlb_entry.self, capacity: 2 * Self.entries)
     for index in 0..<2 * Self.entries { (supervisor + index).initialize(to: Self.empty(index)) }
     user = supervisor + Self.entries
-    filled = .allocate(capacity: 2 * Self.entries)
+    listed = .allocate(capacity: 4 * Self.entries)
+    locals = EntryList(in: listed)
+    globals = EntryList(in: listed + 2 * Self.entries)
   }
 
   deinit {
-    filled.deallocate()
+    listed.deallocate()
     empties?.deallocate()
   }
 
@@ -51,45 +57,49 @@ struct TLB: ~Copyable {
   func dropsGrants(fill linear: UInt64, user isUser: Bool) -> Bool {
     let index = Self.index(linear, isUser)
     return supervisor[index].permitsWrites(at: index)
-      || filledCount == 2 * Self.entries
   }
 
   private static func index(_ linear: UInt64, _ isUser: Bool) -> Int {
-    Int(truncatingIfNeeded: linear >> 12) & (entries - 1) + (isUser ? entries : 0)
+    tlbNumber(linear) + (isUser ? entries : 0)
   }
 
-  /// Takes in a translation. Tags have bits below the page where the fast path must not serve.
+  /// Takes in a translation.
   mutating func fill(_ linear: UInt64, user isUser: Bool, _ entry: x86_tlb_entry) {
     let index = Self.index(linear, isUser)
+    let isGlobal = entry.physical & UInt64(X86_TLB_GLOBAL) != 0
+    let isListed = UInt64(isGlobal ? X86_TLB_LISTED_GLOBAL : X86_TLB_LISTED)
+    let lists = supervisor[index].physical & Self.lists
     supervisor[index] = entry
+    supervisor[index].physical |= lists | isListed
     if entry.physical & UInt64(X86_TLB_LARGE) != 0 { noteLargePage(linear) }
     keys |= 1 << UInt16(Self.key(entry))
-    guard entry.physical & UInt64(X86_TLB_GLOBAL) == 0 else { return }
-    if filledCount < 2 * Self.entries {
-      filled[filledCount] = UInt16(index)
-      filledCount += 1
-    } else {
-      flushNonGlobal()
-      supervisor[index] = entry
-      filled[0] = UInt16(index)
-      filledCount = 1
-    }
+    guard lists & isListed == 0 else { return }
+    if isGlobal { globals.append(index) } else { locals.append(index) }
+  }
+
+  /// Which lists an entry is in; that stays so when it is replaced or dropped.
+  private static var lists: UInt64 { UInt64(X86_TLB_LISTED | X86_TLB_LISTED_GLOBAL) }
+
+  private func drop(_ index: Int) {
+    let lists = supervisor[index].physical & Self.lists
+    supervisor[index] = Self.empty(index)
+    supervisor[index].physical = lists
   }
 
   /// Drops what a write to CR3 drops.
   mutating func flushNonGlobal() {
-    for position in 0..<filledCount {
-      let index = Int(filled[position])
-      if supervisor[index].physical & UInt64(X86_TLB_GLOBAL) == 0 {
-        supervisor[index] = Self.empty(index)
-      }
+    for index in locals {
+      if supervisor[index].physical & UInt64(X86_TLB_GLOBAL) == 0 { drop(index) }
+      supervisor[index].physical &= ~UInt64(X86_TLB_LISTED)
     }
-    filledCount = 0
+    locals.removeAll()
   }
 
   mutating func flushAll() {
-    for index in 0..<2 * Self.entries { supervisor[index] = Self.empty(index) }
-    filledCount = 0
+    for index in locals { supervisor[index] = Self.empty(index) }
+    for index in globals { supervisor[index] = Self.empty(index) }
+    locals.removeAll()
+    globals.removeAll()
     keys = 0
     largeRanges = (LargeRange(), LargeRange())
   }
@@ -103,8 +113,10 @@ struct TLB: ~Copyable {
 
   /// Drops the pages of these protection keys.
   mutating func flush(keys wanted: UInt16) {
-    for index in 0..<2 * Self.entries where wanted >> UInt16(Self.key(supervisor[index])) & 1 != 0 {
-      supervisor[index] = Self.empty(index)
+    for list in [locals, globals] {
+      for index in list where wanted >> UInt16(Self.key(supervisor[index])) & 1 != 0 {
+        drop(index)
+      }
     }
     keys &= ~wanted
   }
@@ -118,21 +130,24 @@ struct TLB: ~Copyable {
     }
   }
 
-  /// Drops one page, at all privilege levels, global or not.
+  /// Drops one page, at all privilege levels, global or not; of a large page all parts.
   ///
-  /// - Returns: whether all was dropped, because the page may be part of a large one.
+  /// - Returns: whether the page may be part of a large one.
   mutating func flush(page linear: UInt64) -> Bool {
-    let range = linear >> 63 == 0 ? largeRanges.lower : largeRanges.upper
-    if range.contains(linear) {
-      flushAll()
-      return true
-    }
-    let index = Int(truncatingIfNeeded: linear >> 12) & (Self.entries - 1)
+    let index = tlbNumber(linear)
     let page = linear & ~pageMask
-    for table in [supervisor, user] where table[index].translates(page) {
-      table[index] = Self.empty(index)
+    for index in [index, index + Self.entries] where supervisor[index].translates(page) {
+      drop(index)
     }
-    return false
+    let range = linear >> 63 == 0 ? largeRanges.lower : largeRanges.upper
+    guard range.contains(linear) else { return false }
+    for list in [locals, globals] {
+      for index in list where supervisor[index].physical & UInt64(X86_TLB_LARGE) != 0 {
+        // The largest page is one of 1 GiB; a tag may be off by a bit below that.
+        if supervisor[index].read_tag >> 30 == linear >> 30 { drop(index) }
+      }
+    }
+    return true
   }
 
   /// Takes away the right to write without being asked: of one physical page, or of all.
@@ -141,15 +156,45 @@ struct TLB: ~Copyable {
   @discardableResult
   func revokeWrites(toPhysical page: UInt64?) -> Bool {
     var had = false
-    for index in 0..<2 * Self.entries {
-      let entry = supervisor + index
-      guard entry.pointee.permitsWrites(at: index) else { continue }
-      if let page, entry.pointee.physical & ~pageMask != page { continue }
-      entry.pointee.write_tag = x86_tlb_entry.slow(entry.pointee.write_tag)
-      had = true
+    for list in [locals, globals] {
+      for index in list {
+        let entry = supervisor + index
+        guard entry.pointee.permitsWrites(at: index) else { continue }
+        if let page, entry.pointee.physical & ~pageMask != page { continue }
+        entry.pointee.write_tag = x86_tlb_entry.slow(entry.pointee.write_tag)
+        had = true
+      }
     }
     return had
   }
+}
+
+/// Numbers of entries, each at most once.
+private struct EntryList: Sequence {
+  private let numbers: UnsafeMutablePointer<UInt16>
+  private var count = 0
+
+  init(in numbers: UnsafeMutablePointer<UInt16>) { self.numbers = numbers }
+
+  mutating func append(_ number: Int) {
+    numbers[count] = UInt16(number)
+    count += 1
+  }
+
+  mutating func removeAll() { count = 0 }
+
+  struct Iterator: IteratorProtocol {
+    var position: UnsafeMutablePointer<UInt16>
+    let end: UnsafeMutablePointer<UInt16>
+
+    mutating func next() -> Int? {
+      guard position < end else { return nil }
+      defer { position += 1 }
+      return Int(position.pointee)
+    }
+  }
+
+  func makeIterator() -> Iterator { Iterator(position: numbers, end: numbers + count) }
 }
 
 extension x86_tlb_entry {
@@ -163,7 +208,7 @@ extension x86_tlb_entry {
 
   /// Whether writes pass without being asked, of the entry with this number.
   func permitsWrites(at index: Int) -> Bool {
-    write_tag >> 12 & UInt64(X86_TLB_ENTRIES - 1) == UInt64(index) & UInt64(X86_TLB_ENTRIES - 1)
+    tlbNumber(write_tag) == index & Int(X86_TLB_ENTRIES - 1)
   }
 }
 
