@@ -54,10 +54,8 @@ struct x86_jump_entry {
 };
 
 enum {
-  X86_TLB_ENTRIES = 4096,
-  // Which entry serves a page: the low bits of its number, XORed with the number shifted right by this. Arrays whose
-  // addresses differ by a large power of two do not meet in one entry.
-  X86_TLB_FOLD = 9,
+  // As many as there are pages in 64 MiB. Flushing costs as many as were filled.
+  X86_TLB_ENTRIES = 1 << 14,
   X86_JUMP_ENTRIES = 4096,
   // The highest of the page number's low bits: a page that differs in it has another entry.
   X86_TLB_SLOW = X86_TLB_ENTRIES << 11,

@@ -58,11 +58,28 @@ struct Gates {
     enter = a.here
     writeEntry(&a, withFlags: true)
     leaving = a.here
+    writeLeaving(&a)
+    loadVectors = a.here
+    writeVectorLoad(&a)
+  }
+
+  /// Counts the visit. With the next one the op would be hot: then the run loop goes on, which counts that one and has
+  /// the code translated.
+  private func writeLeaving(_ a: inout Assembler) {
+    let visits = Address(.r11, Field.native + Field.visits)
+    a.load(.r10, visits, .doubleword)
+    a.arithmetic(.add, .r10, constant: 1, .doubleword)
+    a.arithmetic(.cmp, .r10, Field.at(Field.hotVisits), .doubleword)
+    let isHot = a.jump(if: 4)
+    a.store(visits, .r10, .doubleword)
     a.arithmetic(.sub, .r11, Field.at(Field.ops))
     a.shift(.right, .r11, 5)
     a.jump(to: exit(.saved, .run))
-    loadVectors = a.here
-    writeVectorLoad(&a)
+    a.bind(isHot)
+    a.loadZeroExtended(.r10, Address(.r11, Field.opOffset), .word)
+    a.arithmetic(.add, .r10, Field.at(Field.pageBase))
+    a.store(Field.at(Field.rip), .r10)
+    a.jump(to: exit(.saved, .loop))
   }
 
   private static let calleeSaved: [Register] = [.rbx, .rbp, .r12, .r13, .r14, .r15]

@@ -27,9 +27,6 @@ func slot(_ guest: UInt8) -> Address { Address(.rsp, Int(guest) * 8) }
 
 /// Distances from `struct x86_cpu`.
 enum Field {
-  private static func offset<T>(_ path: PartialKeyPath<x86_cpu>, _: T.Type) -> Int {
-    MemoryLayout<x86_cpu>.offset(of: path)!
-  }
   private static func offset(_ path: PartialKeyPath<x86_cpu>) -> Int {
     MemoryLayout<x86_cpu>.offset(of: path)!
   }
@@ -50,6 +47,7 @@ enum Field {
   static let savedFlags = offset(\.saved_flags)
   static let isBlind = offset(\.is_blind)
   static let hasVectors = offset(\.has_vectors)
+  static let hotVisits = offset(\.hot_visits)
   static let held = offset(\.held)
   static let readTag = Int(X86_TLB_DISTANCE)
   static let writeTag = readTag + 8
@@ -59,6 +57,10 @@ enum Field {
   static let jumps = Int(X86_JUMPS_DISTANCE)
   /// From an op to what is kept of it.
   static let native = Int(X86_OP_CAPACITY) * 32
+
+  /// In what is kept of an op, and in an op.
+  static let visits = MemoryLayout<x86_native>.offset(of: \.visits)!
+  static let opOffset = MemoryLayout<x86_op>.offset(of: \.offset)!
 
   static func at(_ distance: Int) -> Address { Address(.rsp, distance) }
 }

@@ -26,13 +26,17 @@ extension Emitter {
     if isMemory {
       hasSavedFlags = !step.liveBefore.isEmpty
       if hasSavedFlags { saveFlags() }
-      slow = checkedAddress(step, bytes: form.memoryBytes, write: form.rm.isWritten)
+      let isWhole =
+        hasSavedFlags || form.reg.bank == .general && host(i.reg) == nil
+        || form.vvvv.bank == .general && host(i.vex?.register ?? 0) == nil
+      slow = checkedAddress(
+        step, bytes: form.memoryBytes, write: form.rm.isWritten, inParts: !isWhole)
       if form.alignment > 1 {
         a.test(scratch, constant: Int32(form.alignment - 1), .doubleword)
         slow.append(a.jump(if: 5))
       }
       if hasSavedFlags { restoreFlags() }
-      rm = .memory(Address(scratch))
+      rm = .memory(isWhole ? Address(scratch) : Address(scratch, index: scratch2))
     } else if form.rm.bank == .general, host(i.rm) == nil, !form.rm.isWritten, !i.isBitTest {
       rm = .memory(slot(i.rm))
     } else {

@@ -37,9 +37,10 @@ extension Emitter {
 
   /// Leaves the host address of the step's memory operand in `scratch`. Flags are lost.
   ///
+  /// - Parameter inParts: whether it may be the sum of both scratch registers instead, which is known sooner.
   /// - Returns: jumps to take where that is not possible; nothing has changed then but flags.
   mutating func checkedAddress(
-    _ step: Region.Step, bytes: Int, write: Bool
+    _ step: Region.Step, bytes: Int, write: Bool, inParts: Bool = false
   ) -> [Assembler.Fixup] {
     let i = step.instruction
     let address = offset(of: step, into: scratch)
@@ -52,16 +53,23 @@ extension Emitter {
       a.arithmetic(
         .add, scratch, Field.at(Field.segmentBase + 8 * Int(i.segmentOverride!)))
     }
-    return [check(bytes: bytes, write: write)]
+    return [
+      inParts ? checkParts(bytes: bytes, write: write) : check(bytes: bytes, write: write)
+    ]
   }
 
   /// The same for the linear address in `scratch`.
   mutating func check(bytes: Int, write: Bool) -> Assembler.Fixup {
+    let slow = checkParts(bytes: bytes, write: write)
+    a.arithmetic(.add, scratch, scratch2)
+    return slow
+  }
+
+  /// Leaves the host address of what lies at the linear address in `scratch` as the sum of both scratch registers.
+  mutating func checkParts(bytes: Int, write: Bool) -> Assembler.Fixup {
     let table = isUser ? Field.userTLB : 0
     // The entry's number, times the size of an entry.
-    a.move(scratch2, scratch)
-    a.shift(.right, scratch2, UInt8(X86_TLB_FOLD))
-    a.arithmetic(.xor, scratch2, scratch, .doubleword)
+    a.move(scratch2, scratch, .doubleword)
     a.shift(.right, scratch2, 7, .doubleword)
     a.arithmetic(
       .and, scratch2, constant: Int32(X86_TLB_ENTRIES - 1) << 5, .doubleword)
@@ -71,7 +79,7 @@ extension Emitter {
         .rsp, index: scratch2, (write ? Field.writeTag : Field.readTag) + table))
     a.arithmetic(.cmp, scratch, constant: Int32(4096 - bytes))
     let slow = a.jump(if: 7)
-    a.arithmetic(.add, scratch, Address(.rsp, index: scratch2, Field.pageHost + table))
+    a.load(scratch2, Address(.rsp, index: scratch2, Field.pageHost + table))
     return slow
   }
 

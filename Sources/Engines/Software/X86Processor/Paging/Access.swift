@@ -14,9 +14,7 @@ func tlbEntry(_ cpu: CPU, _ linear: UInt64) -> UnsafeMutablePointer<x86_tlb_entr
 /// The number of the entry that serves the page of an address.
 @inline(__always)
 func tlbNumber(_ linear: UInt64) -> Int {
-  Int(
-    truncatingIfNeeded: (linear ^ linear &>> UInt64(X86_TLB_FOLD)) &>> 12
-      & UInt64(X86_TLB_ENTRIES &- 1))
+  Int(truncatingIfNeeded: linear &>> 12 & UInt64(X86_TLB_ENTRIES &- 1))
 }
 
 @inline(__always)

@@ -19,9 +19,7 @@ struct TLB: ~Copyable {
 
   private static var entries: Int { Int(X86_TLB_ENTRIES) }
   private static func empty(_ index: Int) -> x86_tlb_entry {
-    // A page whose number is below that of entries, and which is served by another of them.
-    let number = index & (entries - 1)
-    let tag = x86_tlb_entry.slow(UInt64(number ^ number >> Int(X86_TLB_FOLD)) << 12)
+    let tag = x86_tlb_entry.slow(UInt64(index & (entries - 1)) << 12)
     return x86_tlb_entry(read_tag: tag, write_tag: tag, host: 0, physical: 0)
   }
 
