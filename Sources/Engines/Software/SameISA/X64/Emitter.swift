@@ -21,12 +21,28 @@ struct Emitter {
   /// Ways out, written behind the steps.
   private var slowPaths: [SlowPath] = []
   private var stops: [Stop] = []
+  private var crossings: [Crossing] = []
   /// Jumps to offsets of the page outside the region.
   var outward: [(fixup: Assembler.Fixup, target: Int)] = []
 
   /// Leaves a step to the interpreter.
   private struct SlowPath {
     var fixups: [Assembler.Fixup]
+    let op: UnsafePointer<x86_op>
+    let flags: Gates.Flags
+  }
+
+  /// Tries an operand in two pages before the step is left to the interpreter.
+  struct Crossing {
+    let miss: Assembler.Fixup
+    let gate: UInt64
+    /// What the check compared with, and whether the address is wanted as the sum of both scratch registers.
+    let tag: Int
+    let isInParts: Bool
+    /// The register to be written, if any; where it goes on; and what is to be done before that.
+    let source: Register?
+    let back: UInt64
+    let restoresFlags: Bool
     let op: UnsafePointer<x86_op>
     let flags: Gates.Flags
   }
@@ -69,6 +85,7 @@ struct Emitter {
       for fixup in path.fixups { a.bind(fixup) }
       leave(to: path.op, path.flags, .handler)
     }
+    for crossing in crossings { emit(crossing) }
     for stop in stops {
       a.bind(stop.fixup)
       leaveToLoop(at: stop.target, stop.flags)
@@ -96,6 +113,24 @@ struct Emitter {
     a.loadAddress(scratch2, Address(scratch2, target))
     a.store(Field.at(Field.rip), scratch2)
     a.jump(to: gates.exit(flags, .loop))
+  }
+
+  mutating func addCrossing(_ crossing: Crossing) { crossings.append(crossing) }
+
+  private mutating func emit(_ crossing: Crossing) {
+    a.bind(crossing.miss)
+    // Back to the linear address.
+    a.arithmetic(.xor, scratch, Address(.rsp, index: scratch2, crossing.tag))
+    if let source = crossing.source { a.store(Field.at(Field.held), source) }
+    a.call(crossing.gate)
+    let failed = a.jump(if: 2)
+    if crossing.isInParts, crossing.source == nil {
+      a.arithmetic(.xor, scratch2, scratch2, .doubleword)
+    }
+    if crossing.restoresFlags { restoreFlags() }
+    a.jump(to: crossing.back)
+    a.bind(failed)
+    leave(to: crossing.op, crossing.flags, .handler)
   }
 
   mutating func addSlowPath(

@@ -33,6 +33,12 @@ struct Gates {
   /// Called by host code: brings the guest's vector registers into the host's. R11 holds the op's number: where an
   /// exception of SSE's is not masked, its handler goes on instead, with flags saved.
   private(set) var loadVectors: UInt64 = 0
+  /// Called by host code, for operands of 2, 4 and 8 bytes, of the supervisor and then of the user: R10 holds a linear
+  /// address that missed. If it is of an operand in two pages that both are known, R10 is where its value has been brought
+  /// together; else CF is set.
+  private(set) var readAcross: [UInt64] = []
+  /// The same for an operand to be written: `held[0]` is its value. It is written if CF is clear.
+  private(set) var writeAcross: [UInt64] = []
   private var exits: [UInt64] = []
   private let hasAVX: Bool
 
@@ -61,6 +67,19 @@ struct Gates {
     writeLeaving(&a)
     loadVectors = a.here
     writeVectorLoad(&a)
+    for isUser in [false, true] {
+      for bytes in [2, 4, 8] {
+        readAcross.append(a.here)
+        writeCrossing(&a, bytes: bytes, isUser: isUser, isWrite: false)
+        writeAcross.append(a.here)
+        writeCrossing(&a, bytes: bytes, isUser: isUser, isWrite: true)
+      }
+    }
+  }
+
+  /// Which of `readAcross` and `writeAcross` serves an operand; `nil` if none does.
+  func crossing(bytes: Int, isUser: Bool) -> Int? {
+    [2, 4, 8].firstIndex(of: bytes).map { $0 + (isUser ? 3 : 0) }
   }
 
   /// Counts the visit. With the next one the op would be hot: then the run loop goes on, which counts that one and has

@@ -10,6 +10,9 @@ extension Emitter {
     var rm = RegisterOrMemory.register(i.rm)
     var slow: [Assembler.Fixup] = []
     var hasSavedFlags = false
+    var crossing: Assembler.Fixup?
+    var isWhole = false
+    var checked: UInt64 = 0
     // Guest registers that stay in memory, and the scratch registers that stand for them.
     var homeless: [(guest: UInt8, scratch: Register, isWritten: Bool)] = []
     var free = isMemory ? [scratch2] : [scratch2, scratch]
@@ -26,11 +29,13 @@ extension Emitter {
     if isMemory {
       hasSavedFlags = !step.liveBefore.isEmpty
       if hasSavedFlags { saveFlags() }
-      let isWhole =
+      isWhole =
         hasSavedFlags || form.reg.bank == .general && host(i.reg) == nil
         || form.vvvv.bank == .general && host(i.vex?.register ?? 0) == nil
       slow = checkedAddress(
         step, bytes: form.memoryBytes, write: form.rm.isWritten, inParts: !isWhole)
+      checked = a.here
+      if form.canCross(i) { crossing = slow.removeLast() }
       if form.alignment > 1 {
         a.test(scratch, constant: Int32(form.alignment - 1), .doubleword)
         slow.append(a.jump(if: 5))
@@ -50,6 +55,16 @@ extension Emitter {
     // The operand named last wins where two are one register: ModRM.reg of MULX, ModRM.rm of XADD.
     let order = i.vex == nil ? Array(homeless.reversed()) : homeless.reversed()
     for operand in order where operand.isWritten { a.store(slot(operand.guest), operand.scratch) }
+    if let crossing, let number = gates.crossing(bytes: form.memoryBytes, isUser: isUser) {
+      let isWrite = form.rm.isWritten
+      addCrossing(
+        Crossing(
+          miss: crossing, gate: isWrite ? gates.writeAcross[number] : gates.readAcross[number],
+          tag: tags(write: isWrite), isInParts: !isWhole,
+          source: isWrite ? Register(rawValue: reg) : nil, back: isWrite ? a.here : checked,
+          restoresFlags: isWrite && hasSavedFlags, op: step.op,
+          flags: hasSavedFlags ? .saved : .dead))
+    }
     if !slow.isEmpty { addSlowPath(slow, step, hasSavedFlags ? .saved : .dead) }
   }
 
@@ -97,6 +112,18 @@ extension Emitter {
     case .operand: a.doubleword(Int32(truncatingIfNeeded: i.immediate))
     default: break
     }
+  }
+}
+
+extension NativeForm {
+  /// Whether its memory operand is taken together from two pages, or is a register's that goes to two: reads of general
+  /// registers' widths, and MOV.
+  fileprivate func canCross(_ i: Instruction) -> Bool {
+    guard [2, 4, 8].contains(memoryBytes), alignment == 1, !usesVectors else { return false }
+    if rm.isWritten {
+      return i.map == .oneByte && i.opcode == 0x89 && host(i.reg) != nil
+    }
+    return true
   }
 }
 

@@ -76,11 +76,16 @@ extension Emitter {
     a.arithmetic(
       .xor, scratch,
       Address(
-        .rsp, index: scratch2, (write ? Field.writeTag : Field.readTag) + table))
+        .rsp, index: scratch2, tags(write: write)))
     a.arithmetic(.cmp, scratch, constant: Int32(4096 - bytes))
     let slow = a.jump(if: 7)
     a.load(scratch2, Address(.rsp, index: scratch2, Field.pageHost + table))
     return slow
+  }
+
+  /// Where the tags lie that a check compares with.
+  func tags(write: Bool) -> Int {
+    (write ? Field.writeTag : Field.readTag) + (isUser ? Field.userTLB : 0)
   }
 
   // MARK: - Status flags around a check

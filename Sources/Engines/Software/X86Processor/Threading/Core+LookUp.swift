@@ -166,6 +166,11 @@ extension Core {
   func decodeOne() -> Op? {
     let rip = cpu.pointee.rip
     let mode = CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64
+    let mayStraddle = mode == .bits64 && rip & pageMask > pageMask &+ 1 &- 15
+    if mayStraddle {
+      if let op = straddlingOp() { return op }
+      cpu.pointee.exit = LeaveReason.lookUp
+    }
     var instruction: Instruction?
     fetched.count = 0
     while instruction == nil, fetched.count < InstructionBytes.longest {
@@ -185,7 +190,21 @@ extension Core {
       }
     }
     cpu.pointee.page_base = rip & ~pageMask
-    var translator = Translator(into: straddling, capacity: 4 * Translator.stepsPerInstruction)
+    var ops = straddling
+    if mayStraddle, let instruction, (rip & pageMask) + UInt64(instruction.length) > pageMask + 1,
+      let page = codePlace(rip)?.page
+    {
+      let place = straddlingCode.place(of: rip)
+      ops = place.ops
+      place.entry.pointee = .init(
+        rip: rip, page: page, variant: codeVariant, length: Int(instruction.length))
+      fetched.withBytes { bytes in
+        for index in 0..<Int(instruction.length) {
+          place.entry.pointee.bytes[index] = bytes[index]
+        }
+      }
+    }
+    var translator = Translator(into: ops, capacity: StraddlingCode.opsPerEntry)
     translator.vectorDisabled = isVectorDisabled
     translator.features = model.features
     if cpu.pointee.code_mode != 2, !cpu.isInWholeCodePage(codeOffset(rip)) {
@@ -200,7 +219,7 @@ extension Core {
     } else {
       translator.appendLink(raiseTooLong, at: offset)
     }
-    return Op(straddling)
+    return Op(ops)
   }
 
   private func isInCodeSegment(_ linear: UInt64) -> Bool {

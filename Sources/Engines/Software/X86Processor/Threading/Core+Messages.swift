@@ -50,6 +50,7 @@ extension Core {
       needsCacheReset = false
       statistics.cacheResets.increment()
       code.dropAll()
+      straddlingCode.removeAll()
       forgetCodeAddresses()
     }
   }

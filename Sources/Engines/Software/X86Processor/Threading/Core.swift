@@ -61,6 +61,7 @@ package final class Core: @unchecked Sendable {
   /// Messages of other cores, and ops for one instruction that is not kept decoded.
   let messages = Mutex<[Message]>([])
   let straddling: UnsafeMutablePointer<x86_op>
+  let straddlingCode = StraddlingCode()
   /// The bytes of the instruction that `decodeOne` last looked at.
   var fetched = InstructionBytes()
   var needsCacheReset = false
@@ -137,7 +138,7 @@ package final class Core: @unchecked Sendable {
     cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
     tlb = TLB(in: raw + Int(X86_TLB_DISTANCE))
     heardAnnouncements = Atomic(memory.watchedLines.announcements)
-    straddling = .allocate(capacity: 4 * Translator.stepsPerInstruction)
+    straddling = .allocate(capacity: StraddlingCode.opsPerEntry)
     code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
     codePages = .allocate(capacity: CodePageEntry.count)
     codePages.initialize(repeating: .empty, count: CodePageEntry.count)
@@ -155,6 +156,7 @@ package final class Core: @unchecked Sendable {
     codePages.deallocate()
     noBuses.deallocate()
     straddling.deallocate()
+    straddlingCode.deallocate()
     release(place, Int(X86_STACK_BYTES) + Int(X86_CPU_BYTES))
   }
 }
