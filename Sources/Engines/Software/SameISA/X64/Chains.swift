@@ -11,9 +11,11 @@ extension Emitter {
   // MARK: - PUSH, POP, LEAVE
 
   /// The host address of what lies at the guest's stack pointer plus `displacement`, in `scratch`.
-  private mutating func stackAddress(_ displacement: Int, write: Bool) -> Assembler.Fixup {
+  private mutating func stackAddress(
+    _ displacement: Int, bytes: Int = 8, write: Bool
+  ) -> Assembler.Fixup {
     a.loadAddress(scratch, Address(stack, displacement))
-    return check(bytes: 8, write: write)
+    return check(bytes: bytes, write: write)
   }
 
   private mutating func saveLiveFlags(_ step: Region.Step) -> Gates.Flags {
@@ -23,6 +25,7 @@ extension Emitter {
   }
 
   mutating func push(_ step: Region.Step, _ source: Meaning.PushSource) {
+    if case .register(let register) = source { return push(step, [register]) }
     let flags = saveLiveFlags(step)
     var slow: [Assembler.Fixup] = []
     if case .memory = source {
@@ -31,16 +34,9 @@ extension Emitter {
       a.store(Field.at(Field.held), scratch)
     }
     slow.append(stackAddress(-8, write: true))
-    switch source {
-    case .register(let register):
-      if let host = host(register) {
-        a.store(Address(scratch), host)
-      } else {
-        a.load(scratch2, slot(register))
-        a.store(Address(scratch), scratch2)
-      }
-    case .constant(let value): a.storeConstant(Address(scratch), value)
-    case .memory:
+    if case .constant(let value) = source {
+      a.storeConstant(Address(scratch), value)
+    } else {
       a.load(scratch2, Field.at(Field.held))
       a.store(Address(scratch), scratch2)
     }
@@ -49,15 +45,38 @@ extension Emitter {
     addSlowPath(slow, step, flags)
   }
 
-  mutating func pop(_ step: Region.Step, _ register: UInt8) {
+  /// Pushes registers, the first of them first.
+  mutating func push(_ step: Region.Step, _ registers: [UInt8]) {
     let flags = saveLiveFlags(step)
-    let slow = stackAddress(0, write: false)
-    a.load(scratch, Address(scratch))
-    a.loadAddress(stack, Address(stack, 8))
-    if let host = host(register) {
-      a.move(host, scratch)
-    } else {
-      a.store(slot(register), scratch)
+    let bytes = 8 * registers.count
+    let slow = stackAddress(-bytes, bytes: bytes, write: true)
+    for (number, register) in registers.enumerated() {
+      let place = Address(scratch, bytes - 8 * (number + 1))
+      if let host = host(register) {
+        a.store(place, host)
+      } else {
+        a.load(scratch2, slot(register))
+        a.store(place, scratch2)
+      }
+    }
+    a.loadAddress(stack, Address(stack, -bytes))
+    if flags == .saved { restoreFlags() }
+    addSlowPath([slow], step, flags)
+  }
+
+  /// Pops registers, the first of them first.
+  mutating func pop(_ step: Region.Step, _ registers: [UInt8]) {
+    let flags = saveLiveFlags(step)
+    let slow = stackAddress(0, bytes: 8 * registers.count, write: false)
+    a.loadAddress(stack, Address(stack, 8 * registers.count))
+    for (number, register) in registers.enumerated() {
+      let place = Address(scratch, 8 * number)
+      if let host = host(register) {
+        a.load(host, place)
+      } else {
+        a.load(scratch2, place)
+        a.store(slot(register), scratch2)
+      }
     }
     if flags == .saved { restoreFlags() }
     addSlowPath([slow], step, flags)
@@ -88,7 +107,7 @@ extension Emitter {
     a.loadAddress(stack, Address(stack, -8))
     if !live.isEmpty { restoreFlags() }
     addSlowPath([slow], step, live.isEmpty ? .dead : .saved)
-    goOn(to: target, from: step, flagsAreLive: true)
+    goOn(to: target, from: step)
   }
 
   /// Stores the address after the step below the stack pointer, which stays.

@@ -72,12 +72,17 @@ struct Emitter {
   ///
   /// - Parameter outside: where an offset outside the region goes on in host code, if it does.
   mutating func run(outside: (Int) -> UInt64?) {
-    for number in region.steps.indices {
-      let step = region.steps[number]
+    var number = 0
+    while number < region.steps.count {
+      let steps = region.steps[number..<number + region.steps[number].count]
       bodies.append(a.here)
-      emit(step)
-      if step.fallsThrough, region.number(at: step.next) != number + 1 {
-        goOn(to: step.next, from: step, flagsAreLive: true)
+      if steps.count > 1 { emitRun(steps) } else { emit(steps[number]) }
+      // Nobody comes to those behind the first.
+      for _ in steps.dropFirst() { bodies.append(0) }
+      number += steps.count
+      let last = steps[number - 1]
+      if last.fallsThrough, region.number(at: last.next) != number {
+        goOn(to: last.next, from: last)
       }
     }
     for (fixup, number) in forward { a.bind(fixup, to: bodies[number]) }
@@ -164,10 +169,10 @@ struct Emitter {
       }
     case .loadEffectiveAddress: loadEffectiveAddress(step)
     case .push(let source): push(step, source)
-    case .pop(let register): pop(step, register)
+    case .pop(let register): pop(step, [register])
     case .leave: leaveFrame(step)
     case .divide(let isSigned): divide(step, isSigned: isSigned)
-    case .jump(let target): goOn(to: target, from: step, flagsAreLive: true)
+    case .jump(let target): goOn(to: target, from: step)
     case .conditionalJump(let condition, let target):
       conditionalJump(step, condition, target)
     case .call(let target): call(step, target)
@@ -175,6 +180,23 @@ struct Emitter {
     case .callIndirect: callIndirect(step)
     case .returnNear(let count): returnNear(step, releasing: count)
     case .foreign: leave(to: step.op, .live, .run)
+    }
+  }
+
+  private mutating func emitRun(_ steps: ArraySlice<Region.Step>) {
+    var pushed: [UInt8] = []
+    var popped: [UInt8] = []
+    for step in steps {
+      switch step.meaning {
+      case .push(.register(let register)): pushed.append(register)
+      case .pop(let register): popped.append(register)
+      default: break
+      }
+    }
+    if popped.isEmpty {
+      push(steps[steps.startIndex], pushed)
+    } else {
+      pop(steps[steps.startIndex], popped)
     }
   }
 
@@ -265,7 +287,7 @@ struct Emitter {
   // MARK: - Going on
 
   /// Goes on at an offset from the start of the page; backward only if nothing asks for attention.
-  mutating func goOn(to target: Int, from step: Region.Step, flagsAreLive: Bool) {
+  mutating func goOn(to target: Int, from step: Region.Step) {
     guard (0..<4096).contains(target) else { return goAway(to: target, from: step) }
     if target <= step.offset { poll(step, target) }
     let fixup = a.jump()
@@ -300,7 +322,7 @@ struct Emitter {
       return link(fixup, target)
     }
     let isNot = a.jump(if: condition ^ 1)
-    goOn(to: target, from: step, flagsAreLive: true)
+    goOn(to: target, from: step)
     a.bind(isNot)
   }
 }

@@ -123,6 +123,15 @@ extension Meaning {
     }
   }
 
+  /// Whether both push registers, or pop them, other than RSP.
+  func isAlike(_ other: Meaning) -> Bool {
+    switch (self, other) {
+    case (.push(.register(let a)), .push(.register(let b))): a != 4 && b != 4
+    case (.pop(let a), .pop(let b)): a != 4 && b != 4
+    default: false
+    }
+  }
+
   /// Whether it runs to its end in host code, whatever happens.
   func isQuiet(_ i: Instruction) -> Bool {
     switch self {

@@ -14,6 +14,9 @@ struct Region {
     var liveBefore: StatusFlags = .all
     var liveAfter: StatusFlags = .all
 
+    /// How many steps that push registers, or pop them, are done together, from this one on.
+    var count = 1
+
     var next: Int { offset + Int(instruction.length) }
 
     var isForeign: Bool {
@@ -71,6 +74,37 @@ struct Region {
     steps.sort { $0.offset < $1.offset }
     for (number, step) in steps.enumerated() { numbers[step.offset] = number }
     if !isExact { findLiveFlags() }
+    findRuns()
+  }
+
+  /// Registers that are pushed one after the other are so with one check, and so are those that are popped; unless
+  /// somebody jumps into their midst. Those behind the first have no host code of their own.
+  private mutating func findRuns() {
+    var targets: Set<Int> = []
+    for (number, step) in steps.enumerated() {
+      switch step.meaning {
+      case .jump(let target), .conditionalJump(_, let target), .call(let target):
+        targets.insert(target)
+      default: break
+      }
+      // Instructions may overlap.
+      if number + 1 == steps.count || steps[number + 1].offset != step.next {
+        targets.insert(step.next)
+      }
+    }
+    var number = 0
+    while number < steps.count {
+      var count = 1
+      while count < 8, number + count < steps.count,
+        steps[number + count - 1].next == steps[number + count].offset,
+        !targets.contains(steps[number + count].offset),
+        steps[number].meaning.isAlike(steps[number + count].meaning)
+      {
+        count += 1
+      }
+      steps[number].count = count
+      number += count
+    }
   }
 
   func number(at offset: Int) -> Int? { numbers[offset] }

@@ -134,14 +134,14 @@ package final class SameISATranslator: CodeTranslator {
       }
       return step.body
     }
-    for (number, step) in region.steps.enumerated() {
+    for (number, step) in region.steps.enumerated() where emitter.bodies[number] != 0 {
       native.steps[step.offset] = NativePage.Step(
         body: emitter.bodies[number], op: step.op, liveBefore: step.liveBefore,
         usesVectors: region.usesVectors, isForeign: step.isForeign)
     }
     for (fixup, target) in emitter.outward { lead(fixup, to: target, region, native, &emitter) }
     publish(region, native, &emitter)
-    for step in region.steps {
+    for step in region.steps where native.steps[step.offset] != nil {
       guard let links = native.links.removeValue(forKey: step.offset) else { continue }
       for link in links {
         emitter.a.bind(
@@ -174,13 +174,13 @@ package final class SameISATranslator: CodeTranslator {
   private func publish(_ region: Region, _ native: NativePage, _ emitter: inout Emitter) {
     var isBehindQuiet = false
     var previousEnd = -1
-    for step in region.steps {
+    for (number, step) in region.steps.enumerated() where emitter.bodies[number] != 0 {
       if previousEnd != step.offset { isBehindQuiet = false }
       // Whether it gets a gate or not: host code that leaves to it finds its handler there.
       X86Processor.native(step.op).pointee.handler = step.op.pointee.run
       if !isBehindQuiet { publish(step.offset, native, &emitter) }
       isBehindQuiet = step.meaning.isQuiet(step.instruction)
-      previousEnd = step.next
+      previousEnd = region.steps[number + step.count - 1].next
     }
   }
 

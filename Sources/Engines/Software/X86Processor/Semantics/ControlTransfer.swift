@@ -8,14 +8,19 @@ import CProcessor
 /// The op at a linear address, made the one that runs; `nil` if the run loop has to see to it.
 @inline(__always)
 private func cachedTarget(_ cpu: CPU, _ rip: UInt64) -> Op? {
+  x86_attention(cpu) == 0 ? jumpCacheOp(cpu, rip) : nil
+}
+
+/// The same for the run loop itself.
+@inline(__always)
+func jumpCacheOp(_ cpu: CPU, _ rip: UInt64) -> Op? {
   let slot = Int(truncatingIfNeeded: (rip ^ rip &>> 12) & UInt64(X86_JUMP_ENTRIES &- 1))
   let entry = cpu.pointee.jumps + slot
   guard
     _fastPath(
       entry.pointee.rip == rip
         && (entry.pointee.key == cpu.pointee.code_key
-          || entry.pointee.key == cpu.pointee.code_key_global)
-        && x86_attention(cpu) == 0)
+          || entry.pointee.key == cpu.pointee.code_key_global))
   else { return nil }
   cpu.pointee.page_base = rip & ~pageMask
   let op = entry.pointee.op.unsafelyUnwrapped

@@ -92,7 +92,7 @@ final class CodeCache {
     guard let bound else {
       let slot = page * CodeVariant.count + variant
       if tables[slot] == nil { tables[slot] = makeTable() }
-      tables[slot]![offset] = number
+      note(offset, number, in: tables[slot]!)
       return
     }
     let part = BoundedPage(page: page, variant: variant, bound: bound)
@@ -100,12 +100,24 @@ final class CodeCache {
       boundedTables[part] = makeTable()
       boundedPages[page, default: []].append(part)
     }
-    boundedTables[part]![offset] = number
+    note(offset, number, in: boundedTables[part]!)
+  }
+
+  /// Behind a table's 4096 offsets: the first that is in use, and the one after the last.
+  private static let firstPlace = 4096
+  private static let endPlace = 4097
+
+  private func note(_ offset: Int, _ number: UInt32, in table: UnsafeMutablePointer<UInt32>) {
+    table[offset] = number
+    table[Self.firstPlace] = min(table[Self.firstPlace], UInt32(offset))
+    table[Self.endPlace] = max(table[Self.endPlace], UInt32(offset) + 1)
   }
 
   private func makeTable() -> UnsafeMutablePointer<UInt32> {
     tableCount += 1
-    return calloc(4096, MemoryLayout<UInt32>.stride).assumingMemoryBound(to: UInt32.self)
+    let table = calloc(4098, MemoryLayout<UInt32>.stride).assumingMemoryBound(to: UInt32.self)
+    table[Self.firstPlace] = 4096
+    return table
   }
 
   /// Forgets a page. Its ops lead back to the run loop from now on.
@@ -126,7 +138,9 @@ final class CodeCache {
   }
 
   private func empty(_ table: UnsafeMutablePointer<UInt32>) {
-    for offset in 0..<4096 where table[offset] != 0 {
+    let (first, end) = (Int(table[Self.firstPlace]), Int(table[Self.endPlace]))
+    guard first < end else { return }
+    for offset in first..<end where table[offset] != 0 {
       let op = ops + Int(table[offset] - 1)
       op.pointee.run = lookUpHere
       let kept = native(op)
@@ -134,6 +148,8 @@ final class CodeCache {
       if kept.pointee.entry != 0 { kept.pointee.entry = leaving }
       table[offset] = 0
     }
+    table[Self.firstPlace] = 4096
+    table[Self.endPlace] = 0
   }
 
   /// Forgets everything. Only while no op runs.

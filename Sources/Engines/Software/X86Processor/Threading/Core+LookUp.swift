@@ -8,6 +8,12 @@ import Memory
 extension Core {
   /// The op at `rip`, decoded if need be, and a jump entry for it; `nil` once an exception was raised.
   func lookUp() -> Op? {
+    if cpu.pointee.code_mode == 2, !hasBreakpoints, let op = jumpCacheOp(cpu, cpu.pointee.rip),
+      unsafeBitCast(op.pointee.run, to: UInt.self) != unsafeBitCast(lookUpHere, to: UInt.self)
+    {
+      visit(cpu, op)
+      return op
+    }
     if let op = lookUpKept() {
       visit(cpu, op)
       return op
