@@ -152,6 +152,8 @@ extension Assembly {
     guard let image else { return }
     if shape.romSize == 0 { try pc.assignPCIResources(shape.map) }
     try image.load(into: memory)
+    // Kernels are unpacked before that, and what that took is free now.
+    releaseFreedMemory()
     try await Self.setStates(image.states(powerOn: powerOn), of: processors)
   }
 

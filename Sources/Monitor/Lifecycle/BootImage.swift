@@ -35,7 +35,7 @@ package struct BootImage: Sendable {
   package func load(into memory: GuestMemory) throws(MemoryFault) {
     for segment in plan.segments {
       let end = segment.address + UInt64(segment.bytes.count)
-      try memory.write(Array(segment.bytes), at: GPA(segment.address))
+      try memory.write(segment.bytes.span, at: GPA(segment.address))
       try memory.fill(0, at: GPA(end), count: segment.zeroFill)
     }
     if case .reset(let rom) = plan.start {

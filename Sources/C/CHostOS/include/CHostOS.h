@@ -89,3 +89,6 @@ void roost_keep_freed_memory(void);
 /// The ones' complement sum of the bytes as 16-bit words in network order (RFC 1071), not yet complemented. The last
 /// of an odd number of bytes is the upper half of a word.
 uint16_t roost_internet_sum(const void *bytes, size_t count);
+
+/// Gives memory that was freed back to the host, where the host's library keeps it.
+void roost_release_freed_memory(void);

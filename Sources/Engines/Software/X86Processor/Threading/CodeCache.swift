@@ -13,8 +13,8 @@ final class CodeCache {
   /// monitor outgrow it.
   static let tableCapacity = 8192
 
-  /// For each page and variant, the table of its instructions: at each offset, the op's number plus one.
-  private let tables: UnsafeMutablePointer<UnsafeMutablePointer<UInt32>?>
+  /// For each page and variant, the table of its instructions.
+  private let tables: UnsafeMutablePointer<UnsafeMutablePointer<CodeTable>?>
   private let pages: Int
   private let capacity: Int
   private let ops: UnsafeMutablePointer<x86_op>
@@ -25,7 +25,7 @@ final class CodeCache {
   /// Host code that leaves to an op which has none.
   var leaving: UInt64 { translator?.leaving ?? 0 }
   /// The same for parts of pages.
-  private var boundedTables: [BoundedPage: UnsafeMutablePointer<UInt32>] = [:]
+  private var boundedTables: [BoundedPage: UnsafeMutablePointer<CodeTable>] = [:]
   private var boundedPages: [Int: [BoundedPage]] = [:]
 
   private struct BoundedPage: Hashable {
@@ -39,7 +39,7 @@ final class CodeCache {
     self.pages = pages
     capacity = pages > 0 ? Self.opCapacity : 0
     // Both are reserved from the host and supplied when touched.
-    tables = reserve(pages * CodeVariant.count, of: UnsafeMutablePointer<UInt32>?.self)
+    tables = reserve(pages * CodeVariant.count, of: UnsafeMutablePointer<CodeTable>?.self)
     // The ops, and as far behind each what a translator keeps of it.
     ops = reserve(2 * capacity, of: x86_op.self)
   }
@@ -58,11 +58,12 @@ final class CodeCache {
 
   private func freeTables() {
     guard tableCount > 0 else { return }
-    for table in boundedTables.values { free(table) }
+    for table in boundedTables.values { Self.free(table) }
     boundedTables.removeAll()
     boundedPages.removeAll()
-    for index in 0..<pages * CodeVariant.count where tables[index] != nil {
-      free(tables[index])
+    for index in 0..<pages * CodeVariant.count {
+      guard let table = tables[index] else { continue }
+      Self.free(table)
       tables[index] = nil
     }
   }
@@ -72,8 +73,8 @@ final class CodeCache {
     let kept =
       bound.map { boundedTables[BoundedPage(page: page, variant: variant, bound: $0)] }
       ?? tables[page * CodeVariant.count + variant]
-    guard let table = kept, table[offset] != 0 else { return nil }
-    return Op(ops + Int(table[offset] - 1))
+    guard let number = kept?.pointee[offset], number != 0 else { return nil }
+    return Op(ops + Int(number - 1))
   }
 
   /// Where the next ops go, if there is room for `count`.
@@ -92,7 +93,7 @@ final class CodeCache {
     guard let bound else {
       let slot = page * CodeVariant.count + variant
       if tables[slot] == nil { tables[slot] = makeTable() }
-      note(offset, number, in: tables[slot]!)
+      tables[slot]!.pointee[offset] = number
       return
     }
     let part = BoundedPage(page: page, variant: variant, bound: bound)
@@ -100,24 +101,19 @@ final class CodeCache {
       boundedTables[part] = makeTable()
       boundedPages[page, default: []].append(part)
     }
-    note(offset, number, in: boundedTables[part]!)
+    boundedTables[part]!.pointee[offset] = number
   }
 
-  /// Behind a table's 4096 offsets: the first that is in use, and the one after the last.
-  private static let firstPlace = 4096
-  private static let endPlace = 4097
-
-  private func note(_ offset: Int, _ number: UInt32, in table: UnsafeMutablePointer<UInt32>) {
-    table[offset] = number
-    table[Self.firstPlace] = min(table[Self.firstPlace], UInt32(offset))
-    table[Self.endPlace] = max(table[Self.endPlace], UInt32(offset) + 1)
-  }
-
-  private func makeTable() -> UnsafeMutablePointer<UInt32> {
+  private func makeTable() -> UnsafeMutablePointer<CodeTable> {
     tableCount += 1
-    let table = calloc(4098, MemoryLayout<UInt32>.stride).assumingMemoryBound(to: UInt32.self)
-    table[Self.firstPlace] = 4096
+    let table = UnsafeMutablePointer<CodeTable>.allocate(capacity: 1)
+    table.initialize(to: CodeTable())
     return table
+  }
+
+  private static func free(_ table: UnsafeMutablePointer<CodeTable>) {
+    table.pointee.deallocate()
+    table.deallocate()
   }
 
   /// Forgets a page. Its ops lead back to the run loop from now on.
@@ -137,19 +133,14 @@ final class CodeCache {
     return true
   }
 
-  private func empty(_ table: UnsafeMutablePointer<UInt32>) {
-    let (first, end) = (Int(table[Self.firstPlace]), Int(table[Self.endPlace]))
-    guard first < end else { return }
-    for offset in first..<end where table[offset] != 0 {
-      let op = ops + Int(table[offset] - 1)
+  private func empty(_ table: UnsafeMutablePointer<CodeTable>) {
+    table.pointee.removeAll { number in
+      let op = ops + Int(number - 1)
       op.pointee.run = lookUpHere
       let kept = native(op)
       kept.pointee.handler = lookUpHere
       if kept.pointee.entry != 0 { kept.pointee.entry = leaving }
-      table[offset] = 0
     }
-    table[Self.firstPlace] = 4096
-    table[Self.endPlace] = 0
   }
 
   /// Forgets everything. Only while no op runs.
