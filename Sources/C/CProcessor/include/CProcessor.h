@@ -178,6 +178,8 @@ struct x86_cpu {
   uint32_t hot_visits;
   /// Scratch of one instruction.
   uint64_t held[4];
+  /// Where the host's FPU puts the guest's x87 registers, and what it takes the rest from: an image of FXSAVE.
+  uint8_t x87_image[512] __attribute__((aligned(16)));
 };
 
 enum {

@@ -39,6 +39,10 @@ struct Gates {
   private(set) var readAcross: [UInt64] = []
   /// The same for an operand to be written: `held[0]` is its value. It is written if CF is clear.
   private(set) var writeAcross: [UInt64] = []
+  /// The same for the x87 FPU and its exceptions.
+  private(set) var loadX87: UInt64 = 0
+  /// Called by the ways out.
+  private var storeX87: UInt64 = 0
   private var exits: [UInt64] = []
   private let hasAVX: Bool
 
@@ -53,6 +57,8 @@ struct Gates {
   /// - Parameter hasAVX: whether the host has YMM registers.
   init(_ a: inout Assembler, hasAVX: Bool) {
     self.hasAVX = hasAVX
+    storeX87 = a.here
+    writeX87Store(&a)
     for flags in Flags.allCases {
       for successor in Successor.allCases {
         exits.append(a.here)
@@ -67,6 +73,8 @@ struct Gates {
     writeLeaving(&a)
     loadVectors = a.here
     writeVectorLoad(&a)
+    loadX87 = a.here
+    writeX87Load(&a)
     for isUser in [false, true] {
       for bytes in [2, 4, 8] {
         readAcross.append(a.here)
@@ -168,6 +176,10 @@ struct Gates {
     let hasNone = a.jump(if: 4)
     writeVectorStore(&a)
     a.bind(hasNone)
+    a.arithmetic(.cmp, Field.at(Field.hasX87), constant: 0, .doubleword)
+    let hasNoX87 = a.jump(if: 4)
+    a.call(storeX87)
+    a.bind(hasNoX87)
     if successor != .loop {
       a.shift(.left, .r11, 5)
       a.arithmetic(.add, .r11, Field.at(Field.ops))

@@ -48,6 +48,9 @@ enum Field {
   static let isBlind = offset(\.is_blind)
   static let hasVectors = offset(\.has_vectors)
   static let hotVisits = offset(\.hot_visits)
+  static let hasX87 = offset(\.has_x87)
+  static let x87 = offset(\.x87)
+  static let x87Image = offset(\.x87_image)
   static let held = offset(\.held)
   static let readTag = Int(X86_TLB_DISTANCE)
   static let writeTag = readTag + 8

@@ -48,7 +48,7 @@ extension Meaning {
     if let meaning = Self.special(i, next: next) {
       self = meaning
     } else if let form = NativeForm.general(i, guest: guest, host: host)
-      ?? (vectors ? NativeForm.vector(i, guest: guest, host: host) : nil),
+      ?? (vectors ? NativeForm.vector(i, guest: guest, host: host) ?? NativeForm.x87(i) : nil),
       form.canBeRenamed(i)
     {
       self = .plain(form)

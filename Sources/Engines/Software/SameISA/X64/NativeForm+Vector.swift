@@ -39,7 +39,7 @@ extension NativeForm {
   /// `nil` if there is no such instruction on vectors of that length.
   private init?(_ entry: VectorEntry, bytes: Int?, of i: Instruction) {
     guard let bytes else { return nil }
-    usesVectors = true
+    uses = .vectors
     name(entry.operands, isVEX: i.vex != nil)
     if entry.operands == .compare { flagsWritten = .all }
     guard i.isMemory else { return }

@@ -45,8 +45,21 @@ struct NativeForm {
   /// leave alone, as a shift by CL does, is not among these.
   var flagsRead: StatusFlags = []
   var flagsWritten: StatusFlags = []
-  /// Whether it touches XMM or YMM registers, or MXCSR.
-  var usesVectors = false
+  /// What of the guest's state it takes to be in the host's, beside general registers and status flags.
+  var uses: HostState = []
+  /// Whether it loads the x87 FPU's control word, which must mask all exceptions.
+  var loadsX87Control = false
+}
+
+/// State that is in the host's registers only while there is use for it: whoever enters code that takes it to be there
+/// brings it in, and whoever leaves host code puts back what is there.
+struct HostState: OptionSet {
+  let rawValue: UInt8
+
+  /// XMM and YMM registers.
+  static let vectors = HostState(rawValue: 1)
+  /// The x87 FPU, and with it the MMX registers.
+  static let x87 = HostState(rawValue: 2)
 }
 
 /// A set of status flags.

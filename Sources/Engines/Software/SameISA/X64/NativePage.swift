@@ -9,19 +9,19 @@ final class NativePage {
     let body: UInt64
     let op: UnsafePointer<x86_op>
     let liveBefore: StatusFlags
-    /// Whether the body takes vector registers to be in the host's.
-    let usesVectors: Bool
+    /// What the body takes to be in the host's registers.
+    let uses: HostState
     /// Whether its host code does no more than to leave to the interpreter's op.
     let isForeign: Bool
-    /// Where it goes on with status flags in `saved_flags`, and vector registers anywhere; zero: not made yet.
+    /// Where it goes on with status flags in `saved_flags`, and whatever else it uses anywhere; zero: not made yet.
     var entry: UInt64 = 0
   }
 
   /// A jump that leads out of host code because its target had none.
   struct OpenLink {
     let fixup: Assembler.Fixup
-    /// Whether vector registers are surely in the host's when it is taken.
-    let hasVectors: Bool
+    /// What is surely in the host's registers when it is taken.
+    let has: HostState
   }
 
   /// By offset in the page.

@@ -28,7 +28,8 @@ struct Region {
   private(set) var steps: [Step] = []
   /// The number of the step at an offset.
   private var numbers: [Int: Int] = [:]
-  private(set) var usesVectors = false
+  /// What the code of every step takes to be in the host's registers.
+  private(set) var uses: HostState = []
 
   static let mostSteps = 400
 
@@ -69,7 +70,7 @@ struct Region {
       case .jumpIndirect, .returnNear: break
       default: waiting.append(step.next)
       }
-      if case .plain(let form) = step.meaning, form.usesVectors { usesVectors = true }
+      if case .plain(let form) = step.meaning { uses.formUnion(form.uses) }
     }
     steps.sort { $0.offset < $1.offset }
     for (number, step) in steps.enumerated() { numbers[step.offset] = number }

@@ -30,7 +30,7 @@ extension Emitter {
       hasSavedFlags = !step.liveBefore.isEmpty
       if hasSavedFlags { saveFlags() }
       isWhole =
-        hasSavedFlags || form.reg.bank == .general && host(i.reg) == nil
+        hasSavedFlags || form.loadsX87Control || form.reg.bank == .general && host(i.reg) == nil
         || form.vvvv.bank == .general && host(i.vex?.register ?? 0) == nil
       slow = checkedAddress(
         step, bytes: form.memoryBytes, write: form.rm.isWritten, inParts: !isWhole)
@@ -40,8 +40,10 @@ extension Emitter {
         a.test(scratch, constant: Int32(form.alignment - 1), .doubleword)
         slow.append(a.jump(if: 5))
       }
+      rm = .memory(
+        form.loadsX87Control
+          ? maskedControl(&slow) : isWhole ? Address(scratch) : Address(scratch, index: scratch2))
       if hasSavedFlags { restoreFlags() }
-      rm = .memory(isWhole ? Address(scratch) : Address(scratch, index: scratch2))
     } else if form.rm.bank == .general, host(i.rm) == nil, !form.rm.isWritten, !i.isBitTest {
       rm = .memory(slot(i.rm))
     } else {
@@ -53,8 +55,9 @@ extension Emitter {
     let vvvv = i.vex.map { renamed($0.register, form.vvvv, &a) } ?? 0
     encode(i, reg: reg, vvvv: vvvv, rm)
     // The operand named last wins where two are one register: ModRM.reg of MULX, ModRM.rm of XADD.
-    let order = i.vex == nil ? Array(homeless.reversed()) : homeless.reversed()
-    for operand in order where operand.isWritten { a.store(slot(operand.guest), operand.scratch) }
+    for operand in homeless.reversed() where operand.isWritten {
+      a.store(slot(operand.guest), operand.scratch)
+    }
     if let crossing, let number = gates.crossing(bytes: form.memoryBytes, isUser: isUser) {
       let isWrite = form.rm.isWritten
       addCrossing(
@@ -66,6 +69,17 @@ extension Emitter {
           flags: hasSavedFlags ? .saved : .dead))
     }
     if !slow.isEmpty { addSlowPath(slow, step, hasSavedFlags ? .saved : .dead) }
+  }
+
+  /// Where a copy lies of the x87 control word to which `scratch` points: of a word that somebody else may write
+  /// meanwhile. What leaves an exception unmasked is slow.
+  private mutating func maskedControl(_ slow: inout [Assembler.Fixup]) -> Address {
+    a.loadZeroExtended(scratch2, Address(scratch), .word)
+    a.store(Field.at(Field.held), scratch2)
+    a.not(scratch2, .doubleword)
+    a.test(scratch2, constant: 0x3f, .doubleword)
+    slow.append(a.jump(if: 5))
+    return Field.at(Field.held)
   }
 
   /// Writes an instruction with other registers than it had.
@@ -119,7 +133,7 @@ extension NativeForm {
   /// Whether its memory operand is taken together from two pages, or is a register's that goes to two: reads of general
   /// registers' widths, and MOV.
   fileprivate func canCross(_ i: Instruction) -> Bool {
-    guard [2, 4, 8].contains(memoryBytes), alignment == 1, !usesVectors else { return false }
+    guard [2, 4, 8].contains(memoryBytes), alignment == 1, uses.isEmpty else { return false }
     if rm.isWritten {
       return i.map == .oneByte && i.opcode == 0x89 && host(i.reg) != nil
     }

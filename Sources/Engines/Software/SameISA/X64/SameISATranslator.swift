@@ -129,7 +129,7 @@ package final class SameISATranslator: CodeTranslator {
       assembler(), region, gates: gates, isUser: isUser,
       firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
     emitter.run { offset in
-      guard let step = native.steps[offset], !step.usesVectors || region.usesVectors else {
+      guard let step = native.steps[offset], step.uses.isSubset(of: region.uses) else {
         return nil
       }
       return step.body
@@ -137,7 +137,7 @@ package final class SameISATranslator: CodeTranslator {
     for (number, step) in region.steps.enumerated() where emitter.bodies[number] != 0 {
       native.steps[step.offset] = NativePage.Step(
         body: emitter.bodies[number], op: step.op, liveBefore: step.liveBefore,
-        usesVectors: region.usesVectors, isForeign: step.isForeign)
+        uses: region.uses, isForeign: step.isForeign)
     }
     for (fixup, target) in emitter.outward { lead(fixup, to: target, region, native, &emitter) }
     publish(region, native, &emitter)
@@ -146,7 +146,7 @@ package final class SameISATranslator: CodeTranslator {
       for link in links {
         emitter.a.bind(
           link.fixup,
-          to: flagsEntry(step.offset, native, hasVectors: link.hasVectors, &emitter))
+          to: flagsEntry(step.offset, native, has: link.has, &emitter))
       }
     }
     commit(emitter.a)
@@ -158,14 +158,13 @@ package final class SameISATranslator: CodeTranslator {
     _ emitter: inout Emitter
   ) {
     if native.steps[target] != nil {
-      emitter.a.bind(
-        fixup, to: flagsEntry(target, native, hasVectors: region.usesVectors, &emitter))
+      emitter.a.bind(fixup, to: flagsEntry(target, native, has: region.uses, &emitter))
       return
     }
     emitter.a.bind(fixup)
     emitter.leaveToLoop(at: target, .live)
     native.links[target, default: []].append(
-      NativePage.OpenLink(fixup: fixup, hasVectors: region.usesVectors))
+      NativePage.OpenLink(fixup: fixup, has: region.uses))
   }
 
   // MARK: - Entries
@@ -202,7 +201,7 @@ package final class SameISATranslator: CodeTranslator {
     let kept = X86Processor.native(step.op)
     let present = UInt64(unsafeBitCast(op.pointee.run, to: UInt.self))
     guard present != gates.enter, present != gates.enterWithoutFlags else { return }
-    let gate = step.liveBefore.isEmpty && !step.usesVectors ? gates.enterWithoutFlags : gates.enter
+    let gate = step.liveBefore.isEmpty && step.uses.isEmpty ? gates.enterWithoutFlags : gates.enter
     let run = unsafeBitCast(
       UInt(gate), to: (@convention(c) (UnsafeMutablePointer<x86_cpu>, UnsafePointer<x86_op>) -> Void)
         .self)
@@ -211,22 +210,19 @@ package final class SameISATranslator: CodeTranslator {
     op.pointee.run = run
   }
 
-  /// Where a step goes on with status flags in `saved_flags` and vector registers anywhere.
+  /// Where a step goes on with status flags in `saved_flags`, and whatever else it uses anywhere.
   private func savedFlagsEntry(
     _ offset: Int, _ native: NativePage, _ emitter: inout Emitter
   ) -> UInt64 {
     guard let step = native.steps[offset] else { return 0 }
     if step.entry != 0 { return step.entry }
     var entry = step.body
-    if step.usesVectors || !step.liveBefore.isEmpty {
+    if !step.uses.isEmpty || !step.liveBefore.isEmpty {
       entry = emitter.a.here
-      if step.usesVectors {
-        emitter.a.arithmetic(.cmp, Field.at(Field.hasVectors), constant: 0, .doubleword)
-        let hasThem = emitter.a.jump(if: 5)
-        emitter.a.loadConstant(scratch2, emitter.number(of: step.op))
-        emitter.a.call(gates.loadVectors)
-        emitter.a.bind(hasThem)
+      if step.uses.contains(.vectors) {
+        bringIn(Field.hasVectors, by: gates.loadVectors, for: step, &emitter)
       }
+      if step.uses.contains(.x87) { bringIn(Field.hasX87, by: gates.loadX87, for: step, &emitter) }
       if !step.liveBefore.isEmpty { emitter.restoreFlags() }
       emitter.a.jump(to: step.body)
     }
@@ -234,12 +230,23 @@ package final class SameISATranslator: CodeTranslator {
     return entry
   }
 
+  /// Calls a gate that brings state into the host's registers, unless it is there.
+  private func bringIn(
+    _ isThere: Int, by gate: UInt64, for step: NativePage.Step, _ emitter: inout Emitter
+  ) {
+    emitter.a.arithmetic(.cmp, Field.at(isThere), constant: 0, .doubleword)
+    let isDone = emitter.a.jump(if: 5)
+    emitter.a.loadConstant(scratch2, emitter.number(of: step.op))
+    emitter.a.call(gate)
+    emitter.a.bind(isDone)
+  }
+
   /// Where a step goes on with status flags in the host's.
   private func flagsEntry(
-    _ offset: Int, _ native: NativePage, hasVectors: Bool, _ emitter: inout Emitter
+    _ offset: Int, _ native: NativePage, has: HostState, _ emitter: inout Emitter
   ) -> UInt64 {
     guard let step = native.steps[offset] else { return gates.leaving }
-    if !step.usesVectors || hasVectors { return step.body }
+    if step.uses.isSubset(of: has) { return step.body }
     let entry = savedFlagsEntry(offset, native, &emitter)
     let stub = emitter.a.here
     emitter.saveFlags()

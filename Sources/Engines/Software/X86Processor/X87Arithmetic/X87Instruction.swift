@@ -1,5 +1,5 @@
 /// An x87 instruction as decoded, with what it needs to know of the processor around it.
-struct X87Instruction: BitwiseCopyable, Sendable {
+package struct X87Instruction: BitwiseCopyable, Sendable {
   /// D8 to DF.
   var opcode: UInt8
   var modrm: UInt8
@@ -11,7 +11,7 @@ struct X87Instruction: BitwiseCopyable, Sendable {
   var data = X87Pointer()
 
   @inline(__always)
-  init(opcode: UInt8, modrm: UInt8) {
+  package init(opcode: UInt8, modrm: UInt8) {
     self.opcode = opcode
     self.modrm = modrm
   }
@@ -59,7 +59,7 @@ struct X87Outcome: BitwiseCopyable, Sendable {
 // MARK: - Memory operands
 
 /// What an x87 instruction reads or writes in memory.
-enum X87MemoryOperand: UInt8, Sendable {
+package enum X87MemoryOperand: UInt8, Sendable {
   case undefined
   case loadSingle, loadDouble, loadExtended
   case loadInt16, loadInt32, loadInt64, loadDecimal
@@ -72,7 +72,7 @@ enum X87MemoryOperand: UInt8, Sendable {
   case loadState, storeState
 
   /// Bytes of the operand, for those that `execute` deals with.
-  var size: UInt8 {
+  package var size: UInt8 {
     switch self {
     case .loadInt16, .storeInt16, .loadControl, .storeControl, .storeStatus: 2
     case .loadSingle, .storeSingle, .loadInt32, .storeInt32: 4
@@ -82,7 +82,7 @@ enum X87MemoryOperand: UInt8, Sendable {
     }
   }
 
-  var isStore: Bool {
+  package var isStore: Bool {
     switch self {
     case .storeSingle, .storeDouble, .storeExtended, .storeInt16, .storeInt32, .storeInt64,
       .storeDecimal, .storeControl, .storeStatus, .storeEnvironment, .storeState:
@@ -102,7 +102,7 @@ extension X87Instruction {
   var digit: UInt8 { modrm >> 3 & 7 }
 
   /// What the instruction, whose ModR/M names memory, does there: SDM Vol. 2D Tables.
-  var memoryOperand: X87MemoryOperand {
+  package var memoryOperand: X87MemoryOperand {
     switch opcode {
     case 0xd8: return .loadSingle
     case 0xda: return .loadInt32

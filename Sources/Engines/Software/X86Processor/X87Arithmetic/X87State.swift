@@ -16,6 +16,16 @@ struct X87State: BitwiseCopyable, Sendable {
   var lastData: X87Pointer
 }
 
+/// Where host code finds the parts of `x86_cpu.x87`: distances in bytes.
+package enum X87Layout {
+  /// R0 to R7, 16 bytes each.
+  package static let registers = MemoryLayout<X87State>.offset(of: \.registers)!
+  package static let control = MemoryLayout<X87State>.offset(of: \.control)!
+  package static let status = MemoryLayout<X87State>.offset(of: \.status)!
+  /// A byte, in which the bits of full registers are set.
+  package static let tags = MemoryLayout<X87State>.offset(of: \.tags)!
+}
+
 /// An instruction or data pointer: SDM Vol. 1 §8.1.8 "x87 FPU Instruction and Data (Operand)
 /// Pointers".
 struct X87Pointer: Equatable, BitwiseCopyable, Sendable {
