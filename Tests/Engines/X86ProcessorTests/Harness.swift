@@ -63,9 +63,10 @@ final class TestMachine {
   /// - Parameters:
   ///   - features: what the processor has beyond those of its model, as leaf 1 ECX, leaf 7 EBX and ECX.
   ///   - extended: the same of leaf 80000001h EDX.
+  ///   - translates: whether code is made host code, where the host permits it.
   init(
     tscFrequency: UInt64 = 1_000_000_000, features: (UInt32, UInt32, UInt32) = (0, 0, 0),
-    extended: UInt32 = 0
+    extended: UInt32 = 0, translates: Bool = usesTranslator
   ) {
     memory = try! GuestMemory([.init(start: GPA(0), count: 16 << 20)])
     apics = LocalAPICs(
@@ -78,7 +79,7 @@ final class TestMachine {
     model.features.leaf7ECX |= features.2
     model.features.extendedEDX |= extended
     core = Core(index: 0, memory: memory, apic: apics[0], model: model, clock: clock)
-    if let translator = Self.usesTranslator ? SameISATranslator(for: core, isExact: true) : nil {
+    if let translator = translates ? SameISATranslator(for: core, isExact: true) : nil {
       core.use(translator, after: 1)
     }
     buses = Buses(ports: ports, registers: deviceRegisters)
