@@ -168,6 +168,49 @@
       }
     }
 
+    @Test(arguments: 0..<8 as Range<UInt64>)
+    func `instructions on MMX registers do what the interpreter does`(seed: UInt64) {
+      var bits = RandomBits(seed: seed &+ 2000)
+      for opcode in UInt8(0x60)...0xfe {
+        let isKnown =
+          switch opcode {
+          case 0x60...0x6b, 0x6e, 0x6f, 0x70...0x77, 0x7e, 0x7f, 0xc4, 0xc5, 0xd1...0xd5,
+            0xd7...0xe5, 0xe7...0xef, 0xf1...0xf6, 0xf8...0xfe:
+            true
+          default: false
+          }
+        guard isKnown else { continue }
+        compareMMX([0x0f, opcode], &bits)
+      }
+      for opcode in UInt8(0)...0x1e where opcode < 0x0c || opcode > 0x1b {
+        compareMMX([0x0f, 0x38, opcode], &bits)
+      }
+      compareMMX([0x0f, 0x3a, 0x0f], &bits)
+    }
+
+    /// With registers and with memory, among them what is undefined.
+    private func compareMMX(_ opcode: [UInt8], _ bits: inout RandomBits) {
+      let hasImmediate = [0x70, 0x71, 0x72, 0x73, 0xc4, 0xc5].contains(opcode[1]) || opcode[1] == 0x3a
+      for isMemory in [false, true] {
+        var code = opcode
+        let rex = UInt8(bits.below(16)) | 0x40
+        // R8 to R15 hold no address, so memory has no REX.B and no REX.X.
+        code.insert(isMemory ? rex & ~3 : rex, at: 0)
+        let fields = UInt8(bits.below(64))
+        if opcode != [0x0f, 0x77] {
+          code += isMemory ? [fields & 0x38 | 0x46, UInt8(bits.below(100))] : [fields | 0xc0]
+        }
+        if hasImmediate { code.append(UInt8(truncatingIfNeeded: bits.next() >> 8) & 0x1f) }
+        write(code + [Self.hlt], bytes(&bits))
+        set(.random(&bits), rax: bits.next())
+        // The stack pointer is no operand of any use.
+        for machine in [interpreted, translated] { machine.cpu.rsp = TestMachine.Place.kernelStack }
+        if let difference = difference() {
+          Issue.record("\(difference) after \(code.map { String($0, radix: 16) })")
+        }
+      }
+    }
+
     /// Whether all that differs in memory are pointers and opcode in the environment at its byte 64.
     private var onlyPointersDiffer: Bool {
       let (a, b) = (memory(interpreted), memory(translated))

@@ -48,7 +48,7 @@ extension Meaning {
     if let meaning = Self.special(i, next: next) {
       self = meaning
     } else if let form = NativeForm.general(i, guest: guest, host: host)
-      ?? (vectors ? NativeForm.vector(i, guest: guest, host: host) ?? NativeForm.x87(i) : nil),
+      ?? (vectors ? NativeForm.extended(i, guest: guest, host: host) : nil),
       form.canBeRenamed(i)
     {
       self = .plain(form)
@@ -150,6 +150,13 @@ extension Instruction {
 }
 
 extension NativeForm {
+  /// The form of an instruction on registers that CR0 can forbid.
+  static func extended(
+    _ i: Instruction, guest: X86.Features, host: X86.Features
+  ) -> NativeForm? {
+    vector(i, guest: guest, host: host) ?? x87(i) ?? mmx(i, host: host)
+  }
+
   /// Whether there are scratch registers enough for the operands that stay in memory, and an encoding.
   func canBeRenamed(_ i: Instruction) -> Bool {
     let isMemory = i.isMemory && memoryBytes > 0
