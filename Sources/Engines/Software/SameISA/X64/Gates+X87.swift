@@ -95,7 +95,7 @@ extension Gates {
     a.returnNear()
   }
 
-  /// EMMS: no register is full, and the top of the stack is the first: SDM Vol. 3A Table 13-1. It is many times as fast
+  /// EMMS: no register is full, and the top of the stack is the first: SDM Vol. 3A §13.2. It is many times as fast
   /// as FNINIT; it leaves the control word.
   private func emptyStack(_ a: inout Assembler) {
     a.byte(0x0f)

@@ -18,7 +18,11 @@ extension X87State {
     }
   }
 
-  /// EMMS: SDM Vol. 2 "EMMS—Empty MMX Technology State".
+  /// EMMS: SDM Vol. 2 "EMMS—Empty MMX Technology State". As any MMX instruction it resets the top of the stack, which its
+  /// page does not say, but Vol. 3A §13.2.
   @inline(__always)
-  mutating func emptyMMX() { tags = 0 }
+  mutating func emptyMMX() {
+    status.top = 0
+    tags = 0
+  }
 }
