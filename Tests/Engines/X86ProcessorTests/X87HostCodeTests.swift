@@ -190,7 +190,7 @@
 
     /// With registers and with memory, among them what is undefined.
     private func compareMMX(_ opcode: [UInt8], _ bits: inout RandomBits) {
-      let hasImmediate = [0x70, 0x71, 0x72, 0x73, 0xc4, 0xc5].contains(opcode[1]) || opcode[1] == 0x3a
+      let hasImmediate = [0x3a, 0x70, 0x71, 0x72, 0x73, 0xc4, 0xc5].contains(opcode[1])
       for isMemory in [false, true] {
         var code = opcode
         let rex = UInt8(bits.below(16)) | 0x40

@@ -7,7 +7,7 @@ import X86Processor
 // While the guest's state is in the host's FPU, that notes addresses of host code where the guest's last instruction and
 // operand lay. They are not taken back: the guest finds those of the last instruction that the interpreter ran, which
 // are exact whenever an exception is unmasked. Processors of AMD's do not save them at all unless one is pending: APM
-// Vol. 2 §11.4.4 "Saving Media and x87 Execution Unit State".
+// Vol. 5 "FXSAVE".
 extension Gates {
   /// Distances in an image of FXSAVE: SDM Vol. 1 Table 10-2.
   private enum Image {
