@@ -37,7 +37,7 @@ package actor VirtualMachine {
     shape.have(backends.devices)
     if let problem = shape.problem { throw problem }
     let image = try BootImage(configuration, map: shape.map, devices: backends.devices)
-    log.info("\(image.plan.description)")
+    log.info("\(image.description)")
     machine = try Assembly(
       shape, image: image, engine: engine, clock: GuestClock(on: loop), loop: loop,
       backends: backends, log: log)
