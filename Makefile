@@ -1,6 +1,6 @@
 # The commands of this repository. Each does its own set-up; Documentation/Building.md explains them.
 
-.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts disk-faults network-services cpu-proof unicorn-compare clean
+.PHONY: help run build test lint fuzz guest bench boot-compare exit-cost debian-compare save-points save-devices kill-writes replay-cuts disk-faults network-services cpu-proof stress unicorn-compare clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -34,6 +34,9 @@ exit-cost: ## Measure what leaving the guest costs under QEMU and Roost with KVM
 
 debian-compare: ## Boot the Debian disk of 'make run GUEST=debian' under QEMU and Roost in turn; compare wall times (ARGS=…)
 	@Scripts/debian-compare.sh $(ARGS)
+
+stress: ## Work a software processor hard in Linux, and verify every result (SECONDS=600 CPUS=2 ENGINE=software)
+	@SECONDS_=$(or $(SECONDS),600) Scripts/stress.sh
 
 save-points: ## Save a boot at random moments and finish each in a new process (ARGS=…)
 	@Scripts/save-points.sh $(ARGS)

@@ -333,7 +333,7 @@ let package = Package(
       tests(
         "GuestTests", in: "Guests",
         ["Kit", "Monitor", "HostOS", "Execution", "SoftwareEngine", "KVM", "ArchitectureX86", log],
-        excluding: ["Programs", "Floats", "README.md"], plugins: ["BuildGuests"]),
+        excluding: ["Programs", "Floats", "Stress", "README.md"], plugins: ["BuildGuests"]),
     ] + fuzzer),
   cLanguageStandard: .gnu17
 )

@@ -39,7 +39,8 @@ struct ConfigurationTests {
     #expect(try EngineChoice(parsing: "auto:any-kvm") == .autoAnyKVM)
     #expect(try EngineChoice(parsing: "kvm") == .kvm)
     #expect(try EngineChoice(parsing: "software") == .software)
-    #expect(try EngineChoice(parsing: "software:interpreter") == .software)
+    #expect(try EngineChoice(parsing: "software:translator") == .software)
+    #expect(try EngineChoice(parsing: "software:interpreter") == .interpreter)
     for text in ["", "KVM", "mshv", "auto:kvm", "software:jit"] {
       let error = #expect(throws: ConfigurationError.self) { try EngineChoice(parsing: text) }
       #expect(error?.reason.contains("auto:any-kvm") == true)

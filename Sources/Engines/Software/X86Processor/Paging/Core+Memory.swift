@@ -126,6 +126,11 @@ extension Core {
   func noteWrite(page: Int, from offset: Int, count: Int) {
     memory.dirtyPages.mark(page)
     memory.watchedLines.noteWrite(page: page, from: offset, through: offset &+ count &- 1)
+    // Another core may have unwatched the page just now, and its word of that be on its way: what this core wrote it
+    // must not run as it was, though.
+    if _slowPath(code.keeps(page)), memory.watchedLines.watched(page: page) == 0 {
+      dropCode(page: page)
+    }
   }
 
   private func advance(_ linear: UInt64, _ count: Int) -> UInt64 {
@@ -199,7 +204,7 @@ extension Core {
       entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
       entry.pointee.physical & UInt64(X86_TLB_DEVICE | X86_TLB_USER) == 0,
       case .memory(let page) = destination(ofWriteTo: entry.pointee.physical & ~pageMask),
-      memory.watchedLines.watched(page: page.index) == 0
+      memory.watchedLines.watched(page: page.index) == 0, !code.keeps(page.index)
     else { return }
     memory.dirtyPages.mark(page.index)
     entry.pointee.write_tag = linear

@@ -16,6 +16,8 @@ final class CodeCache {
   /// For each page and variant, the table of its instructions.
   private let tables: UnsafeMutablePointer<UnsafeMutablePointer<CodeTable>?>
   private let pages: Int
+  /// Of which pages anything is decoded.
+  private let kept: UnsafeMutablePointer<Bool>
   private let capacity: Int
   private let ops: UnsafeMutablePointer<x86_op>
   private(set) var used = 0
@@ -40,6 +42,7 @@ final class CodeCache {
     capacity = pages > 0 ? Self.opCapacity : 0
     // Both are reserved from the host and supplied when touched.
     tables = reserve(pages * CodeVariant.count, of: UnsafeMutablePointer<CodeTable>?.self)
+    kept = reserve(pages, of: Bool.self)
     // The ops, and as far behind each what a translator keeps of it.
     ops = reserve(2 * capacity, of: x86_op.self)
   }
@@ -48,7 +51,12 @@ final class CodeCache {
     freeTables()
     release(tables, pages * CodeVariant.count)
     release(ops, 2 * capacity)
+    release(kept, pages)
   }
+
+  /// Whether anything is decoded from a page.
+  @inline(__always)
+  func keeps(_ page: Int) -> Bool { pages > 0 && kept[page] }
 
   /// Whether an op lies here.
   func contains(_ op: UnsafePointer<x86_op>) -> Bool { op >= firstOp && op < firstOp + capacity }
@@ -58,6 +66,7 @@ final class CodeCache {
 
   private func freeTables() {
     guard tableCount > 0 else { return }
+    kept.update(repeating: false, count: pages)
     for table in boundedTables.values { Self.free(table) }
     boundedTables.removeAll()
     boundedPages.removeAll()
@@ -90,6 +99,7 @@ final class CodeCache {
     page: Int, variant: Int, bound: CodeBound?, offset: Int, _ op: UnsafeMutablePointer<x86_op>
   ) {
     let number = UInt32(op - ops) + 1
+    kept[page] = true
     guard let bound else {
       let slot = page * CodeVariant.count + variant
       if tables[slot] == nil { tables[slot] = makeTable() }
@@ -121,6 +131,8 @@ final class CodeCache {
   /// - Returns: whether anything was decoded from it.
   @discardableResult
   func drop(page: Int) -> Bool {
+    guard keeps(page) else { return false }
+    kept[page] = false
     var any = false
     for variant in 0..<CodeVariant.count {
       guard let table = tables[page * CodeVariant.count + variant] else { continue }
