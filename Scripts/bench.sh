@@ -3,6 +3,7 @@
 #   BENCH     folder of the kit (../shared/bench)
 #   ROWS      rows to run on one processor (int,mem,fp,code,sys,bb)
 #   REPEAT    how often everything is run (3)
+#   BT        milliseconds a row is calibrated to (the kit's own)
 . "$(dirname "$0")/common.sh"
 
 kit=${BENCH:-$root/../shared/bench}
@@ -45,8 +46,8 @@ EOF
 measure "Boot to the first process" boot
 grep '^|' "$work/page" > "$work/boot"
 measure "Boot without the kernel's self-tests of its ciphers" boot --append cryptomgr.notests
-measure "Work inside the guest" run -b "${ROWS:-int,mem,fp,code,sys,bb}"
-measure "Two processors, a disk, a network: by the clock on the wall" run -b smp,blk,net,fs --cpus 2
+measure "Work inside the guest" run -b "${ROWS:-int,mem,fp,code,sys,bb}" ${BT:+--bt "$BT"}
+measure "Two processors, a disk, a network: by the clock on the wall" run -b smp,blk,net,fs --cpus 2 ${BT:+--bt "$BT"}
 measure "Memory, and an idle guest" memory
 measure "From the start of the process to the guest's first byte" startup
 

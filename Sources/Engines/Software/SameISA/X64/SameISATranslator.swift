@@ -31,6 +31,7 @@ package final class SameISATranslator: CodeTranslator {
   package static let capacity = 24 << 20
   /// A page that was written so often since it held code is left to the interpreter.
   private static let mostLosses = 32
+  private static let mostPagesCounted = 8192
 
   private let counts = Counts()
 
@@ -203,7 +204,8 @@ package final class SameISATranslator: CodeTranslator {
     guard present != gates.enter, present != gates.enterWithoutFlags else { return }
     let gate = step.liveBefore.isEmpty && step.uses.isEmpty ? gates.enterWithoutFlags : gates.enter
     let run = unsafeBitCast(
-      UInt(gate), to: (@convention(c) (UnsafeMutablePointer<x86_cpu>, UnsafePointer<x86_op>) -> Void)
+      UInt(gate),
+      to: (@convention(c) (UnsafeMutablePointer<x86_cpu>, UnsafePointer<x86_op>) -> Void)
         .self)
     kept.pointee.handler = op.pointee.run
     kept.pointee.entry = entry
@@ -257,6 +259,8 @@ package final class SameISATranslator: CodeTranslator {
   // MARK: - Forgetting
 
   package func forget(page: Int) {
+    // A guest that writes code into every page must not make this grow with its memory.
+    if losses.count == Self.mostPagesCounted { losses.removeAll() }
     losses[page, default: 0] += 1
     for variant in 0..<CodeVariant.count {
       if pages.removeValue(forKey: Place(page: page, variant: variant)) != nil {

@@ -187,7 +187,9 @@ extension Core {
       entry.physical |= UInt64(X86_TLB_DEVICE)
       entry.read_tag = x86_tlb_entry.slow(page)
     }
-    if _slowPath(hasBreakpoints), hasDataBreakpoint(page: linear) { entry.read_tag = x86_tlb_entry.slow(page) }
+    if _slowPath(hasBreakpoints), hasDataBreakpoint(page: linear) {
+      entry.read_tag = x86_tlb_entry.slow(page)
+    }
     if found.user, !user, cpu.pointee.cr4 & X86.CR4.supervisorAccessPrevention != 0 {
       // AC decides at every access.
       entry.physical |= UInt64(X86_TLB_USER)

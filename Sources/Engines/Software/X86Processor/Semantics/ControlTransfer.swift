@@ -20,7 +20,8 @@ func jumpCacheOp(_ cpu: CPU, _ rip: UInt64) -> Op? {
     _fastPath(
       entry.pointee.rip == rip
         && (entry.pointee.key == cpu.pointee.code_key
-          || entry.pointee.key == cpu.pointee.code_key_global))
+          || entry.pointee.key == cpu.pointee.code_key_global)
+    )
   else { return nil }
   cpu.pointee.page_base = rip & ~pageMask
   let op = entry.pointee.op.unsafelyUnwrapped
