@@ -108,6 +108,21 @@ import Testing
     #expect(machine.core.unheardPages.isEmpty)
   }
 
+  /// Between the moment at which another core unwatches a page and that at which its word of it arrives.
+  @Test(arguments: [true, false])
+  func `a core runs what it wrote itself, though nobody watches`(_ hasWrittenBefore: Bool) {
+    if hasWrittenBefore {
+      machine.cpu.rbx = Self.routine + 0x100
+      machine.run(from: Place.code)
+    }
+    #expect(runRoutine() == 1)
+    #expect(machine.memory.watchedLines.unwatch(page: Int(Self.routine >> 12)))
+    machine.write([0xc6, 0x43, 1, 2, 0xf4], at: Place.code + 0x1000)  // mov byte ptr [rbx + 1], 2; hlt
+    machine.cpu.rbx = Self.routine
+    machine.run(from: Place.code + 0x1000)
+    #expect(runRoutine() == 2)
+  }
+
   @Test func `nothing is lost while no core announces`() {
     runWriter(rbx: Self.routine + 0x100)
     writer.flushTranslations(global: true)

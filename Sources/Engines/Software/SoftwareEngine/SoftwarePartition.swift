@@ -19,7 +19,8 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
   private var memory: GuestMemory?
   private var rights: PageRights?
   private var cores: [Core] = []
-  private var translators: [SameISATranslator] = []
+  /// One for each core, where there are any.
+  private var translators: [SameISATranslator?] = []
   private let tier: SoftwareEngine.Tier
   private let bound = Mutex<Set<Int>>([])
 
@@ -44,10 +45,14 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
         clock: plan.clock)
     }
     if tier == .translator {
-      translators = cores.compactMap { core in
+      translators = cores.map { core in
         guard let translator = SameISATranslator(for: core) else { return nil }
         core.use(translator)
         return translator
+      }
+      if translators.contains(where: { $0 == nil }) {
+        plan.remark(
+          "Code is interpreted: the host is no x86-64 processor, or lets no memory be executable.")
       }
     }
     sleepers.connect(cores)
@@ -79,13 +84,15 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
     cores[index].kick()
   }
 
+  private var hasTranslator: Bool { translators.contains { $0 != nil } }
+
   func inspect(_ node: inout Node) {
-    node.field("engine", translators.isEmpty ? "software:interpreter" : "software:translator")
+    node.field("engine", hasTranslator ? "software:translator" : "software:interpreter")
     for core in cores {
       node.child("\(core.index)") { node in
         core.statistics.inspect(&node)
-        if translators.indices.contains(core.index) {
-          node.child("translator") { translators[core.index].inspect(&$0) }
+        if hasTranslator, let translator = translators[core.index] {
+          node.child("translator") { translator.inspect(&$0) }
         }
         node.child("localAPIC") { apics[core.index].inspect(&$0) }
       }
