@@ -299,7 +299,7 @@ let package = Package(
       tests(
         "SameISATests", in: "Engines/SameISATests",
         [
-          "Kit", "SameISA", "X86Processor", "ArchitectureX86", "SoftwareEngine",
+          "Kit", "HostOS", "SameISA", "X86Processor", "ArchitectureX86", "SoftwareEngine",
           "InterruptControllers", "Execution", "Memory", "Board", "Work", "CProcessor",
         ], settings: common + optimised),
       tests(

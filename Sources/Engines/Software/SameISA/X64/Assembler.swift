@@ -290,7 +290,11 @@ struct Assembler {
 
   mutating func test(_ register: Register, constant: Int32, _ size: Size) {
     instruction(sized(0xf7, size), reg: 0, .register(register.rawValue))
-    if size == .byte { byte(UInt8(truncatingIfNeeded: constant)) } else { doubleword(constant) }
+    switch size {
+    case .byte: byte(UInt8(truncatingIfNeeded: constant))
+    case .word: word(UInt16(truncatingIfNeeded: constant))
+    default: doubleword(constant)
+    }
   }
 
   mutating func test(_ a: Register, _ b: Register, _ size: Size = .quadword) {
