@@ -208,7 +208,8 @@ let package = Package(
         name: "roost",
         dependencies: [
           "Monitor", "HostOS", "Streams", "Disks", "Volumes", "LinuxBoot", "Execution",
-          "ArchitectureX86", "KVM", "Work", "Memory", "Board", "X86Processor", arguments, log,
+          "ArchitectureX86", "KVM", "Work", "Memory", "Board", "X86Processor", "SameISA",
+          "SoftwareEngine", arguments, log,
         ],
         path: "Sources/Commands/roost", swiftSettings: common),
 

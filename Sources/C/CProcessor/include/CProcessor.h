@@ -41,8 +41,9 @@ struct x86_native {
   void (*_Nullable handler)(struct x86_cpu *_Nonnull cpu, const struct x86_op *_Nonnull op);
   /// How often the interpreter has jumped to it.
   uint32_t visits;
-  uint32_t unused;
-  uint64_t unused2;
+  /// Where host code is compared: how many visits are left until it is the next time, and how often it was.
+  uint32_t countdown;
+  uint64_t comparisons;
 };
 
 /// Where code at a linear address is kept decoded.
@@ -195,6 +196,9 @@ static inline uint32_t x86_attention(const struct x86_cpu *_Nonnull cpu) {
 }
 static inline void x86_attention_set(struct x86_cpu *_Nonnull cpu, uint32_t bits) {
   atomic_fetch_or_explicit(&cpu->attention, bits, memory_order_seq_cst);
+}
+static inline void x86_attention_clear(struct x86_cpu *_Nonnull cpu, uint32_t bits) {
+  atomic_fetch_and_explicit(&cpu->attention, ~bits, memory_order_seq_cst);
 }
 static inline uint32_t x86_attention_take(struct x86_cpu *_Nonnull cpu) {
   return atomic_exchange_explicit(&cpu->attention, 0, memory_order_seq_cst);

@@ -8,8 +8,8 @@ import Monitor
 struct ProcessorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "cpu",
-    abstract: "Runs or names single instructions on the processor of our own.",
-    subcommands: [StepCommand.self, DecodeCommand.self])
+    abstract: "Runs, names or checks instructions of the processor of our own.",
+    subcommands: [StepCommand.self, DecodeCommand.self, ComparingCommand.self])
 }
 
 /// The model whose instructions there are.

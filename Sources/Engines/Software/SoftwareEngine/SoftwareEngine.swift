@@ -1,5 +1,6 @@
 package import ArchitectureX86
 package import Execution
+package import SameISA
 
 /// Executes x86 guests on a processor of our own: no hardware virtualization needed.
 package struct SoftwareEngine: Engine {
@@ -15,6 +16,9 @@ package struct SoftwareEngine: Engine {
     /// Makes host code of what runs often. Hosts other than x86-64, and those that forbid code to be made, keep to the
     /// interpreter; `inspect` tells.
     case translator
+    /// Makes host code of what runs, and checks it against the interpreter: one processor, on x86-64 hosts. `isExact`
+    /// compares all status flags everywhere, and so not that those are kept at which somebody looks.
+    case comparison(ComparisonRecord, isExact: Bool)
   }
 
   private let tier: Tier
@@ -28,6 +32,9 @@ package struct SoftwareEngine: Engine {
       throw EngineError(
         "the software engine runs 1 to \(Self.maximumProcessors) processors, not \(plan.processors)"
       )
+    }
+    if case .comparison = tier, plan.processors != 1 {
+      throw EngineError("host code is compared on one processor, not on \(plan.processors)")
     }
     return SoftwarePartition(plan, tier)
   }

@@ -44,7 +44,9 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
         index: index, memory: memory, rights: rights, apic: apics[index], model: plan.model,
         clock: plan.clock)
     }
-    if tier == .translator {
+    switch tier {
+    case .interpreter: break
+    case .translator:
       translators = cores.map { core in
         guard let translator = SameISATranslator(for: core) else { return nil }
         core.use(translator)
@@ -53,6 +55,16 @@ final class SoftwarePartition: Partition, @unchecked Sendable {
       if translators.contains(where: { $0 == nil }) {
         plan.remark(
           "Code is interpreted: the host is no x86-64 processor, or lets no memory be executable.")
+      }
+    case .comparison(let record, let isExact):
+      for core in cores {
+        guard let translator = SameISATranslator(for: core, isExact: isExact, comparing: record)
+        else {
+          throw EngineError(
+            "there is no host code to compare: the host is no x86-64, or forbids it")
+        }
+        core.use(translator, after: 1)
+        translators.append(translator)
       }
     }
     sleepers.connect(cores)

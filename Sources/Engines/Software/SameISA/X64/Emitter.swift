@@ -11,6 +11,8 @@ struct Emitter {
   let region: Region
   let gates: Gates
   let isUser: Bool
+  /// Whether only jumps forward stay in the region's host code: see Comparison.swift.
+  let isForward: Bool
   /// The first op of the core, from which ops are numbered.
   let firstOp: UnsafePointer<x86_op>
 
@@ -58,12 +60,14 @@ struct Emitter {
   static let bytesPerStep = 512
 
   init(
-    _ a: Assembler, _ region: Region, gates: Gates, isUser: Bool, firstOp: UnsafePointer<x86_op>
+    _ a: Assembler, _ region: Region, gates: Gates, isUser: Bool, isForward: Bool = false,
+    firstOp: UnsafePointer<x86_op>
   ) {
     self.a = a
     self.region = region
     self.gates = gates
     self.isUser = isUser
+    self.isForward = isForward
     self.firstOp = firstOp
     bodies.reserveCapacity(region.steps.count)
   }
@@ -291,6 +295,7 @@ struct Emitter {
     guard (0..<4096).contains(target) else { return goAway(to: target, from: step) }
     if target <= step.offset { poll(step, target) }
     let fixup = a.jump()
+    if isForward, target <= step.offset { return outward.append((fixup, target)) }
     link(fixup, target)
   }
 

@@ -45,6 +45,8 @@ struct Gates {
   private var storeX87: UInt64 = 0
   private var exits: [UInt64] = []
   private let hasAVX: Bool
+  /// Whether who enters host code says where, and hears where it was left: see Comparison.swift.
+  private let isCompared: Bool
 
   func exit(_ flags: Flags, _ successor: Successor) -> UInt64 {
     exits[
@@ -54,9 +56,12 @@ struct Gates {
 
   /// Writes the gates.
   ///
-  /// - Parameter hasAVX: whether the host has YMM registers.
-  init(_ a: inout Assembler, hasAVX: Bool) {
+  /// - Parameters:
+  ///   - hasAVX: whether the host has YMM registers.
+  ///   - isCompared: whether host code is compared with the interpreter.
+  init(_ a: inout Assembler, hasAVX: Bool, isCompared: Bool) {
     self.hasAVX = hasAVX
+    self.isCompared = isCompared
     storeX87 = a.here
     writeX87Store(&a)
     for flags in Flags.allCases {
@@ -123,7 +128,7 @@ struct Gates {
     a.move(.r10, .rsi)
     if withFlags { writeFlagSaving(&a) }
     for guest in pinned { a.load(host(guest)!, slot(guest)) }
-    a.jump(through: Address(.r10, Field.native))
+    a.jump(through: isCompared ? Field.at(Field.comparedEntry) : Address(.r10, Field.native))
     a.bind(isBlind)
     a.jump(through: Address(.rsi, Field.native + 8))
   }
@@ -187,12 +192,26 @@ struct Gates {
     a.move(.rdi, .rsp)
     a.load(.rsp, Field.at(Field.hostStack))
     for register in Self.calleeSaved.reversed() { a.pop(register) }
+    if isCompared { return writeComparedExit(&a, successor) }
     switch successor {
     case .loop: a.returnNear()
     case .handler, .run:
       a.move(.rsi, .r11)
       a.jump(through: Address(.rsi, successor == .run ? 0 : Field.native + 8))
     }
+  }
+
+  /// Says where host code was left, and returns to who entered it.
+  private func writeComparedExit(_ a: inout Assembler, _ successor: Successor) {
+    let place = Address(.rdi, Field.comparedExit)
+    switch successor {
+    case .loop: a.storeConstant(place, 0)
+    case .handler: a.store(place, .r11)
+    case .run:
+      a.loadAddress(.r11, Address(.r11, 1))
+      a.store(place, .r11)
+    }
+    a.returnNear()
   }
 
   /// From AH and AL, as LAHF and SETO leave them, to the interpreter's form.

@@ -52,6 +52,10 @@ enum Field {
   static let x87 = offset(\.x87)
   static let x87Image = offset(\.x87_image)
   static let held = offset(\.held)
+  /// Where a comparison enters host code, and which op it was left to: zero is the run loop, and the lowest bit says
+  /// whether the op's `run` was to go on.
+  static let comparedEntry = held + 16
+  static let comparedExit = held + 24
   static let readTag = Int(X86_TLB_DISTANCE)
   static let writeTag = readTag + 8
   static let pageHost = readTag + 16

@@ -27,4 +27,6 @@ final class NativePage {
   /// By offset in the page.
   var steps: [Int: Step] = [:]
   var links: [Int: [OpenLink]] = [:]
+  /// Where host code is compared, the region to which a step belongs.
+  var units: [Int: ComparedUnit] = [:]
 }

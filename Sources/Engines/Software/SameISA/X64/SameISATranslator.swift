@@ -15,6 +15,8 @@ package final class SameISATranslator: CodeTranslator {
   private let guest: X86.Features
   private let host: X86.Features
   private let isExact: Bool
+  /// What checks host code, if anything does.
+  private let comparison: Comparison?
   /// Where code starts, behind the gates, and where the next goes: numbers of bytes.
   private let start: Int
   private var used: Int
@@ -46,9 +48,11 @@ package final class SameISATranslator: CodeTranslator {
 
   /// `nil` where the host is no x86-64, or forbids code to be made.
   ///
-  /// - Parameter isExact: whether all status flags are kept exact, even where nobody can look at them but a fault's
-  ///   handler, and a page is translated again however often it is written: for tests.
-  package init?(for core: Core, isExact: Bool = false) {
+  /// - Parameters:
+  ///   - isExact: whether all status flags are kept exact, even where nobody can look at them but a fault's handler,
+  ///     and a page is translated again however often it is written: for tests.
+  ///   - record: where the outcome of comparisons with the interpreter goes; `nil`: nothing is compared.
+  package init?(for core: Core, isExact: Bool = false, comparing record: ComparisonRecord? = nil) {
     guard let host = HostProcessor.features, let mapping = CodeMapping(count: Self.capacity) else {
       return nil
     }
@@ -60,13 +64,21 @@ package final class SameISATranslator: CodeTranslator {
     var assembler = Assembler(
       at: mapping.writable.assumingMemoryBound(to: UInt8.self),
       distance: mapping.executable - UnsafeRawPointer(mapping.writable))
-    gates = Gates(&assembler, hasAVX: host.hasAVX)
+    gates = Gates(&assembler, hasAVX: host.hasAVX, isCompared: record != nil)
+    comparison = record.map { [gates] in Comparison(core, gates: gates, $0) }
     start = (UnsafeMutableRawPointer(assembler.cursor) - mapping.writable + 63) & ~63
     used = start
     counts.bytes.store(used, ordering: .relaxed)
   }
 
   package var leaving: UInt64 { gates.leaving }
+
+  /// Compares host code from an op on. Only where host code is compared.
+  func compare(
+    _ cpu: UnsafeMutablePointer<x86_cpu>, _ op: UnsafePointer<x86_op>
+  ) -> Comparison.Onward {
+    comparison.unsafelyUnwrapped.compare(cpu, op)
+  }
 
   package func inspect(_ node: inout Node) {
     node.field("regions", counts.regions.load(ordering: .relaxed))
@@ -108,6 +120,10 @@ package final class SameISATranslator: CodeTranslator {
     guard used + (region.steps.count + 8) * Emitter.bytesPerStep <= mapping.count else {
       return false
     }
+    if comparison != nil {
+      let unit = ComparedUnit(region, page, core)
+      for step in region.steps { native.units[step.offset] = unit }
+    }
     write(region, native, isUser: page.variant.isUser)
     counts.regions.add(1, ordering: .relaxed)
     counts.instructions.add(region.steps.count, ordering: .relaxed)
@@ -127,10 +143,10 @@ package final class SameISATranslator: CodeTranslator {
 
   private func write(_ region: Region, _ native: NativePage, isUser: Bool) {
     var emitter = Emitter(
-      assembler(), region, gates: gates, isUser: isUser,
+      assembler(), region, gates: gates, isUser: isUser, isForward: comparison != nil,
       firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
     emitter.run { offset in
-      guard let step = native.steps[offset], step.uses.isSubset(of: region.uses) else {
+      guard comparison == nil, let step = native.steps[offset], step.uses.isSubset(of: region.uses) else {
         return nil
       }
       return step.body
@@ -158,12 +174,13 @@ package final class SameISATranslator: CodeTranslator {
     _ fixup: Assembler.Fixup, to target: Int, _ region: Region, _ native: NativePage,
     _ emitter: inout Emitter
   ) {
-    if native.steps[target] != nil {
+    if comparison == nil, native.steps[target] != nil {
       emitter.a.bind(fixup, to: flagsEntry(target, native, has: region.uses, &emitter))
       return
     }
     emitter.a.bind(fixup)
     emitter.leaveToLoop(at: target, .live)
+    guard comparison == nil else { return }
     native.links[target, default: []].append(
       NativePage.OpenLink(fixup: fixup, has: region.uses))
   }
@@ -203,6 +220,9 @@ package final class SameISATranslator: CodeTranslator {
     let present = UInt64(unsafeBitCast(op.pointee.run, to: UInt.self))
     guard present != gates.enter, present != gates.enterWithoutFlags else { return }
     let gate = step.liveBefore.isEmpty && step.uses.isEmpty ? gates.enterWithoutFlags : gates.enter
+    if let comparison, let unit = native.units[offset] {
+      return comparison.publish(step.op, of: unit, at: offset, entry: entry, gate: gate)
+    }
     let run = unsafeBitCast(
       UInt(gate),
       to: (@convention(c) (UnsafeMutablePointer<x86_cpu>, UnsafePointer<x86_op>) -> Void)
@@ -270,6 +290,7 @@ package final class SameISATranslator: CodeTranslator {
   }
 
   package func forgetAll() {
+    comparison?.forgetAll()
     pages.removeAll()
     losses.removeAll()
     used = start

@@ -38,8 +38,12 @@ package struct Disassembler: Sendable {
 
   /// - Parameter model: the processor whose instructions are legal.
   package init(mode: CodeMode, model: X86.CPUModel) {
+    self.init(mode: mode, features: model.features)
+  }
+
+  package init(mode: CodeMode, features: X86.Features) {
     self.mode = mode
-    features = model.features
+    self.features = features
   }
 
   /// The instruction at the start of `bytes`, which lie at `address`: branches name where they lead.

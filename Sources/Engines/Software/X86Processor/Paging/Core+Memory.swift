@@ -68,7 +68,7 @@ extension Core {
 
   /// Writes inside one page that is not the local APIC's.
   func store(_ value: UInt64, _ size: Int, atPhysical physical: UInt64) {
-    switch destination(ofWriteTo: physical) {
+    switch destination(ofStoreTo: physical) {
     case .memory(let page):
       let host = page.base + Int(truncatingIfNeeded: physical & pageMask)
       switch size {
@@ -117,7 +117,7 @@ extension Core {
       let entry = translate(linear, write: true),
       entry.physical & UInt64(X86_TLB_USER) != 0, entry.physical & UInt64(X86_TLB_DEVICE) == 0,
       !hasBreakpoints || !hasDataBreakpoint(page: linear),
-      case .memory(let page) = destination(ofWriteTo: entry.physical & ~pageMask)
+      case .memory(let page) = destination(ofStoreTo: entry.physical & ~pageMask)
     else { return nil }
     return (page.base + Int(truncatingIfNeeded: linear & pageMask), page.index)
   }
@@ -125,6 +125,7 @@ extension Core {
   /// Tells who keeps something derived from a page that it changed.
   func noteWrite(page: Int, from offset: Int, count: Int) {
     memory.dirtyPages.mark(page)
+    if let rehearsal, rehearsal.hears(page: page, from: offset, count: count) { return }
     memory.watchedLines.noteWrite(page: page, from: offset, through: offset &+ count &- 1)
     // Another core may have unwatched the page just now, and its word of that be on its way: what this core wrote it
     // must not run as it was, though.
@@ -140,7 +141,8 @@ extension Core {
   /// The translation of a page for a data access at the current privilege level, from the TLB or by a
   /// walk; `nil` once an exception was raised.
   func translate(_ linear: UInt64, write: Bool) -> x86_tlb_entry? {
-    translate(linear, write: write, user: cpu.pointee.privilege == 3)
+    rehearsal?.noteAccess(linear, write: write)
+    return translate(linear, write: write, user: cpu.pointee.privilege == 3)
   }
 
   func translate(_ linear: UInt64, write: Bool, user: Bool) -> x86_tlb_entry? {
@@ -201,7 +203,7 @@ extension Core {
 
   /// Lets further writes pass without being asked, if nothing wants to hear of them.
   private func grantWrites(_ entry: UnsafeMutablePointer<x86_tlb_entry>, _ linear: UInt64) {
-    guard entry.pointee.write_tag != linear,
+    guard rehearsal == nil, entry.pointee.write_tag != linear,
       !hasBreakpoints || !hasDataBreakpoint(page: linear),
       entry.pointee.physical & UInt64(X86_TLB_WRITABLE) != 0,
       entry.pointee.physical & UInt64(X86_TLB_DEVICE | X86_TLB_USER) == 0,
@@ -229,6 +231,7 @@ extension Core {
   }
 
   func deviceRead(_ physical: UInt64, _ width: AccessWidth) -> UInt64 {
+    if let rehearsal, rehearsal.prevents() { return 0 }
     if isAPICPage(physical & ~pageMask) {
       guard width == .doubleword, physical & 0xf == 0 else { return apicBytes(physical, width) }
       return UInt64(apic.read(UInt32(truncatingIfNeeded: physical & pageMask)))
@@ -237,6 +240,7 @@ extension Core {
   }
 
   func deviceWrite(_ value: UInt64, _ physical: UInt64, _ width: AccessWidth) {
+    if let rehearsal, rehearsal.prevents() { return }
     if isAPICPage(physical & ~pageMask) {
       // Registers are written whole: SDM Vol. 3A "The Local APIC Block Diagram". Others are lost.
       guard width == .doubleword, physical & 0xf == 0 else { return }

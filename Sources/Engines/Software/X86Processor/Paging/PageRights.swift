@@ -71,6 +71,13 @@ extension Core {
     return page.isWritable ? .memory(page) : .nowhere
   }
 
+  /// The same for a store that follows, which a rehearsal may prevent.
+  func destination(ofStoreTo physical: UInt64) -> WriteDestination {
+    let destination = destination(ofWriteTo: physical)
+    guard let rehearsal, case .memory(let page) = destination else { return destination }
+    return rehearsal.permitsWrite(to: page, physical) ? destination : .nowhere
+  }
+
   /// Rights to pages changed: nothing derived from them before is used by any access that follows, not even
   /// by the instruction in hand. On the core's own thread.
   func forgetRights(to pages: Range<Int>) {

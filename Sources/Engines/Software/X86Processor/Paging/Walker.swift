@@ -186,6 +186,8 @@ extension Core {
       var expected = entry
       guard T.compareExchange(slot, &expected, entry | bits) else { return false }
       memory.dirtyPages.mark(page.index)
+      rehearsal?.noteMark(
+        page: page.index, at: Int(address & pageMask), UInt8(truncatingIfNeeded: bits))
     case .registers:
       store(
         UInt64(truncatingIfNeeded: entry | bits), MemoryLayout<T>.size,

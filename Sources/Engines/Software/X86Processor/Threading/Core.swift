@@ -39,7 +39,9 @@ package final class Core: @unchecked Sendable {
   var tlb: TLB
   let code: CodeCache
   /// Who makes host code of hot code, if anybody does.
-  var translator: (any CodeTranslator)?
+  package internal(set) var translator: (any CodeTranslator)?
+  /// What lets it run instructions that are undone, if anything does.
+  unowned(unsafe) var rehearsal: Rehearsal?
   /// Where accesses leave the processor; set while it runs.
   var buses: UnsafeMutablePointer<Buses>
   private let noBuses: UnsafeMutablePointer<Buses>
@@ -372,7 +374,7 @@ extension Core {
       !hasBreakpoints || !hasDataBreakpoint(page: linear),
       let entry = translate(linear, write: true),
       entry.physical & UInt64(X86_TLB_DEVICE) == 0,
-      case .memory(let page) = destination(ofWriteTo: entry.physical & ~pageMask)
+      case .memory(let page) = destination(ofStoreTo: entry.physical & ~pageMask)
     else { return nil }
     return (page.base + Int(linear & pageMask), page.index)
   }
