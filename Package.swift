@@ -275,7 +275,7 @@ let package = Package(
         dependencies: [
           "Kit", "Bits", "Work", "HostOS", "Memory", "Board", "SavedState", "Inspection", "Streams",
           "Disks", "Networks", "UserNetwork", "Shares", "PCI", "Virtio", "ArchitectureX86",
-          "Execution", "InterruptControllers", "X86Processor",
+          "Execution", "InterruptControllers", "X86Processor", "SameISA",
         ], path: "Tests/Fuzz/Targets", swiftSettings: common + optimised),
       tests(
         "FuzzReplayTests", in: "Fuzz/Replay", ["Kit", "FuzzTargets"], settings: common + optimised),
@@ -290,7 +290,7 @@ let package = Package(
       tests(
         "X86ProcessorTests", in: "Engines/X86ProcessorTests",
         [
-          "Kit", "X86Processor", "SameISA",
+          "Kit", "HostOS", "X86Processor", "SameISA",
           "ArchitectureX86", "SoftwareEngine", "InterruptControllers", "Execution", "Memory",
           "Board",
           "Work", "CProcessor", "CFloat",

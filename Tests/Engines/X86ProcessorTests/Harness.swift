@@ -64,9 +64,11 @@ final class TestMachine {
   ///   - features: what the processor has beyond those of its model, as leaf 1 ECX, leaf 7 EBX and ECX.
   ///   - extended: the same of leaf 80000001h EDX.
   ///   - translates: whether code is made host code, where the host permits it.
+  ///   - record: where it is told what comes of comparing host code with the interpreter; `nil`: nothing is compared.
   init(
     tscFrequency: UInt64 = 1_000_000_000, features: (UInt32, UInt32, UInt32) = (0, 0, 0),
-    extended: UInt32 = 0, translates: Bool = usesTranslator
+    extended: UInt32 = 0, translates: Bool = usesTranslator,
+    comparing record: ComparisonRecord? = nil
   ) {
     memory = try! GuestMemory([.init(start: GPA(0), count: 16 << 20)])
     apics = LocalAPICs(
@@ -79,7 +81,9 @@ final class TestMachine {
     model.features.leaf7ECX |= features.2
     model.features.extendedEDX |= extended
     core = Core(index: 0, memory: memory, apic: apics[0], model: model, clock: clock)
-    if let translator = translates ? SameISATranslator(for: core, isExact: true) : nil {
+    if translates || record != nil,
+      let translator = SameISATranslator(for: core, isExact: true, comparing: record)
+    {
       core.use(translator, after: 1)
     }
     buses = Buses(ports: ports, registers: deviceRegisters)

@@ -13,7 +13,7 @@ package struct FuzzTarget: Sendable {
 
   package static let all: [FuzzTarget] =
     virtio + [pci, image, disk] + shares + [userNetwork] + services + [dnsStream, frameStream]
-    + [decoder, processor]
+    + [decoder, processor, translator]
 }
 
 /// Ends the process if a promise was broken.

@@ -93,9 +93,19 @@ extension ProcessorSetting {
   }
 
   func runThreaded(asIn run: Run) {
+    guard let left = runThreaded(prepare: { _ in }, asIn: run) else { return }
+    compare(left.state, left.memory, with: run)
+  }
+
+  /// What threaded code has left; `nil` if it may know less of tables than what runs one by one.
+  ///
+  /// - Parameter prepare: gets the core before it runs.
+  func runThreaded(
+    prepare: (Core) -> Void, asIn run: Run
+  ) -> (state: X86.State, memory: GuestMemory)? {
     let memory = makeMemory()
     // A translation may be kept for as long as nobody says that it has changed.
-    guard hasSameTables(memory, run.memory) else { return }
+    guard hasSameTables(memory, run.memory) else { return nil }
     let surroundings = Surroundings()
     let clock = ManualClock()
     let apics = LocalAPICs(
@@ -112,8 +122,13 @@ extension ProcessorSetting {
     } catch {
       fatalError("Broken: what one core takes, another takes: \(error)")
     }
+    prepare(core)
     _ = core.run(&buses)
-    var left = core.state
+    return (core.state, memory)
+  }
+
+  func compare(_ left: X86.State, _ memory: GuestMemory, with run: Run) {
+    var left = left
     left.apic = run.state.apic
     require(
       left == run.state,

@@ -131,8 +131,8 @@ struct ComparingCommand: AsyncParsableCommand {
     """
     No difference in \(counts.pieces) pieces of code, \(counts.instructions) instructions, in \
     \(milliseconds / 1000).\(milliseconds / 100 % 10) s.
-    Left early by host code: \(counts.early). Not comparable: \(counts.incomparable). Differed once, and not again: \
-    \(counts.disturbed).
+    Left early by host code: \(counts.early). Not comparable: \(counts.incomparable). Differed in undefined flags: \
+    \(counts.undefined). Differed once, and not again: \(counts.disturbed).
     """
   }
 

@@ -37,6 +37,8 @@ final class Comparison {
   private var path: [Int] = []
   /// Status flags that these steps leave undefined.
   private var undefined: StatusFlags = []
+  /// Whether one of them looked at such a flag: then whatever follows may differ.
+  private var readsUndefined = false
 
   /// An op by which a unit is entered.
   private struct Entry {
@@ -135,6 +137,12 @@ final class Comparison {
         return .different(describe(entry, "the interpreter did not do the same twice"))
       }
     }
+    if readsUndefined {
+      rehearsal.undo()
+      start.bringBack(cpu)
+      record.undefined.add(1, ordering: .relaxed)
+      return .incomparable
+    }
     interpreted.keep(cpu)
     rehearsal.keepResult()
     let end = path.count
@@ -168,12 +176,16 @@ final class Comparison {
       interpreted.keep(cpu)
       record.early.add(1, ordering: .relaxed)
     }
-    let live = liveFlags(entry.unit, base) & ~undefined.places
+    let seen = liveFlags(entry.unit, base)
+    let live = seen & ~undefined.places
     guard native.isAlike(interpreted, live: live), !rehearsal.hasDifferences else {
       return .different(
         describe(entry, nil, live, memoryIsInterpreters: stopped != nil))
     }
     native.bringBack(cpu)
+    if (native.flags ^ interpreted.flags) & seen != 0 {
+      record.undefined.add(1, ordering: .relaxed)
+    }
     record.units.add(1, ordering: .relaxed)
     record.instructions.add(stopped ?? end, ordering: .relaxed)
     guard let leftTo else { return .alike(Onward(run: returning, op: op)) }
@@ -195,6 +207,7 @@ final class Comparison {
     var isThrough = true
     path.removeAll(keepingCapacity: true)
     undefined = []
+    readsUndefined = false
     rehearsal.run { execute in
       while path.count < limit {
         let step = region.steps[number]
@@ -203,6 +216,7 @@ final class Comparison {
         isThrough = execute(entry.unit.code.op(number))
         guard isThrough else { return }
         path.append(number)
+        if !undefined.isDisjoint(with: step.meaning.flagsTaken) { readsUndefined = true }
         undefined.subtract(step.meaning.flags.written)
         undefined.formUnion(step.instruction.undefinedFlags(shiftCount: shiftCount))
         let offset = cpu.pointee.rip &- base
@@ -234,10 +248,12 @@ final class Comparison {
   /// Why host code should have done a step that it has left to the interpreter.
   private func needlessness(_ entry: Entry, _ stopped: Int) -> String? {
     let step = entry.unit.region.steps[path[stopped]]
+    // Of several that are done together, another may be why.
+    guard step.count == 1 else { return nil }
     let bytes: Int
     switch step.meaning {
     case .plain(let form):
-      guard form.alignment == 1, !form.usesVectors || start.masksFloatingExceptions else {
+      guard form.alignment == 1, form.uses.isEmpty || start.masksFloatingExceptions && !form.uses.contains(.x87) else {
         return nil
       }
       bytes = form.memoryBytes
@@ -247,6 +263,16 @@ final class Comparison {
     }
     guard rehearsal.isPlain(step: stopped, bytes: bytes) else { return nil }
     return "host code left an instruction to the interpreter although all its memory was at hand"
+  }
+}
+
+extension Meaning {
+  /// Status flags on which it depends in host code.
+  fileprivate var flagsTaken: StatusFlags {
+    switch self {
+    case .plain, .conditionalJump: flags.read
+    default: []
+    }
   }
 }
 
@@ -299,7 +325,7 @@ extension Comparison {
       let bytes = Array(page[step.offset..<step.next])
       let text = try? disassembler.disassemble(bytes, at: address).text
       let digits = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-      return "0x\(String(address, radix: 16)): "
+      return (address == native.rip ? "-> " : "   ") + "0x\(String(address, radix: 16)): "
         + digits.padded(to: 22) + (text ?? "not an instruction")
     }
     let steps = entry.unit.region.steps
@@ -309,7 +335,7 @@ extension Comparison {
       interpreted.rip &- base < 4096
         ? entry.unit.region.number(at: Int(interpreted.rip &- base)) : last + 1
     }), steps.indices.contains(next), !path.contains(next) {
-      instructions.append("(not run) " + line(steps[next]))
+      instructions.append(line(steps[next]))
     }
     guard problem == nil else {
       return ComparedDifference(

@@ -13,6 +13,7 @@ package final class ComparisonRecord: Sendable {
   let early = Atomic<Int>(0)
   let incomparable = Atomic<Int>(0)
   let disturbed = Atomic<Int>(0)
+  let undefined = Atomic<Int>(0)
 
   /// - Parameter heard: hears of the first difference, on the processor's thread; nothing is compared afterwards.
   package init(
@@ -36,13 +37,15 @@ package final class ComparisonRecord: Sendable {
     package let incomparable: Int
     /// How often a difference was none when the same was compared again.
     package let disturbed: Int
+    /// In how many of the pieces flags became others that are undefined there, or code looked at such flags.
+    package let undefined: Int
   }
 
   package var counts: Counts {
     func read(_ count: borrowing Atomic<Int>) -> Int { count.load(ordering: .relaxed) }
     return Counts(
       pieces: read(units), instructions: read(instructions), early: read(early),
-      incomparable: read(incomparable), disturbed: read(disturbed))
+      incomparable: read(incomparable), disturbed: read(disturbed), undefined: read(undefined))
   }
 
   func report(_ difference: ComparedDifference) {
@@ -60,7 +63,7 @@ package struct ComparedDifference: Sendable {
   }
 
   package let problem: String
-  /// What the interpreter has run, as text.
+  /// What the interpreter has run, and what comes next, as text; an arrow marks where host code was left.
   package let instructions: [String]
   package let values: [Value]
   /// The general registers before, as text.
@@ -71,7 +74,7 @@ package struct ComparedDifference: Sendable {
   /// All of it, in lines.
   package var text: String {
     var lines = [problem + "; it was left at 0x" + String(leftAt, radix: 16)]
-    lines += instructions.map { "  " + $0 }
+    lines += instructions
     for value in values {
       lines.append(
         "\(value.name): \(value.hostCode), where the interpreter has \(value.interpreter)")

@@ -10,7 +10,7 @@ package import X86Processor
 /// One for each core, used on the core's thread only; `inspect` may be called on any.
 package final class SameISATranslator: CodeTranslator {
   private unowned let core: Core
-  private let mapping: CodeMapping
+  let mapping: CodeMapping
   private let gates: Gates
   private let guest: X86.Features
   private let host: X86.Features
