@@ -253,7 +253,9 @@ final class Comparison {
     let bytes: Int
     switch step.meaning {
     case .plain(let form):
-      guard form.alignment == 1, form.uses.isEmpty || start.masksFloatingExceptions && !form.uses.contains(.x87) else {
+      guard form.alignment == 1,
+        form.uses.isEmpty || start.masksFloatingExceptions && !form.uses.contains(.x87)
+      else {
         return nil
       }
       bytes = form.memoryBytes

@@ -146,7 +146,8 @@ package final class SameISATranslator: CodeTranslator {
       assembler(), region, gates: gates, isUser: isUser, isForward: comparison != nil,
       firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
     emitter.run { offset in
-      guard comparison == nil, let step = native.steps[offset], step.uses.isSubset(of: region.uses) else {
+      guard comparison == nil, let step = native.steps[offset], step.uses.isSubset(of: region.uses)
+      else {
         return nil
       }
       return step.body
