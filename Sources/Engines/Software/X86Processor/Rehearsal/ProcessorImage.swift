@@ -18,6 +18,8 @@ package final class ProcessorImage {
   private static let vectors =
     MemoryLayout<x86_cpu>.offset(of: \.mxcsr)!..<MemoryLayout<x86_cpu>.offset(of: \.owner)!
   private static let x87 = MemoryLayout<x86_cpu>.offset(of: \.x87)!
+  /// Bytes of the x87 FPU without what it keeps of the last instruction, which host code does not.
+  private static let x87Count = X87Layout.tags + 1
   private static let vector = MemoryLayout<x86_cpu>.offset(of: \.vector)!
 
   package init() {
@@ -57,6 +59,19 @@ package final class ProcessorImage {
 
   package func register(_ number: Int) -> UInt64 { word(8 * number) }
 
+  /// The data registers of the x87 FPU, without what lies between them; then control and status word, and tags.
+  private var x87: [[UInt64]] {
+    (0..<8).map { number in
+      let offset = Self.x87 + X87Layout.registers + 16 * number
+      return [word(offset), word(offset + 8) & 0xffff]
+    } + [
+      [X87Layout.control, X87Layout.status, X87Layout.tags].map {
+        UInt64(bytes.load(fromByteOffset: Self.x87 + $0, as: UInt16.self))
+          & ($0 == X87Layout.tags ? 0xff : 0xffff)
+      }
+    ]
+  }
+
   /// Whether no exception of SSE's is raised.
   package var masksFloatingExceptions: Bool { mxcsr & MXCSR.masks == MXCSR.masks }
 
@@ -86,7 +101,8 @@ package final class ProcessorImage {
       && memcmp(bytes + Self.vector, other.bytes + Self.vector, 256) == 0
       && memcmp(
         bytes + Self.vectorOffset(upper), other.bytes + Self.vectorOffset(upper), 256) == 0
-      && memcmp(bytes + Self.x87, other.bytes + Self.x87, Self.vector - Self.x87) == 0
+      && (memcmp(bytes + Self.x87, other.bytes + Self.x87, Self.x87Count) == 0
+        || x87 == other.x87)
   }
 
   /// Something that differs, as text.
@@ -128,9 +144,9 @@ package final class ProcessorImage {
       compare("ymm\(number)", words(self), words(other))
     }
     compare("mxcsr", [UInt64(mxcsr)], [UInt64(other.mxcsr)])
-    for number in 0..<32 {
-      let offset = Self.x87 + 8 * number
-      compare("word \(number) of the x87 FPU", [word(offset)], [other.word(offset)])
+    for (number, (value, otherValue)) in zip(x87, other.x87).enumerated() {
+      compare(
+        number < 8 ? "R\(number) of the x87 FPU" : "x87 control, status, tags", value, otherValue)
     }
     return all
   }
