@@ -21,4 +21,9 @@ else
 fi
 say "Running the tests"
 swift test --skip-build --disable-xctest ${FILTER:+--filter "$FILTER"} || fail "Tests failed: the lines marked with a cross above say which."
+if [ "$(uname -m)" = x86_64 ] && [ -z "${FILTER:-}" ]; then
+    say "Running the processor's tests on the translator"
+    ROOST_TEST_TIER=translator swift test --skip-build --disable-xctest --filter X86ProcessorTests ||
+        fail "Tests failed on the translator: the lines marked with a cross above say which."
+fi
 say "Everything passed ($(elapsed))"
