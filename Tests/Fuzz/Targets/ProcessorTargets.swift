@@ -146,6 +146,13 @@ extension X86.State {
     let ours = Mirror(reflecting: self).children
     let theirs = Mirror(reflecting: other).children
     return zip(ours, theirs).compactMap { a, b in
+      if let mine = a.value as? [UInt8], let other = b.value as? [UInt8] {
+        let places = zip(mine, other).enumerated().filter { $1.0 != $1.1 }
+        return places.isEmpty
+          ? nil
+          : "\(a.label ?? "") at "
+            + places.map { "\($0): \($1.0), not \($1.1)" }.joined(separator: ", ")
+      }
       let (a, b) = ("\(a.label ?? "") \(a.value)", "\(b.value)")
       return a.hasSuffix(" " + b) ? nil : "\(a), not \(b)"
     }.joined(separator: "; ")

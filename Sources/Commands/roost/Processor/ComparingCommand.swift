@@ -157,7 +157,7 @@ struct ComparingCommand: AsyncParsableCommand {
 }
 
 /// Takes what the guest prints, shows it, and says once that it has printed a text.
-private final class WatchedConsole: ByteStream {
+final class WatchedConsole: ByteStream {
   private let isShown: Bool
   private let text: [UInt8]
   private let found: @Sendable () -> Void

@@ -250,14 +250,13 @@ final class Comparison {
     let step = entry.unit.region.steps[path[stopped]]
     // Of several that are done together, another may be why.
     guard step.count == 1 else { return nil }
+    // Nor does its region's code run if an exception is not masked of what the region uses.
+    let uses = entry.unit.region.uses
+    guard uses.isEmpty || start.masksFloatingExceptions && !uses.contains(.x87) else { return nil }
     let bytes: Int
     switch step.meaning {
     case .plain(let form):
-      guard form.alignment == 1,
-        form.uses.isEmpty || start.masksFloatingExceptions && !form.uses.contains(.x87)
-      else {
-        return nil
-      }
+      guard form.alignment == 1 else { return nil }
       bytes = form.memoryBytes
     case .push, .pop, .leave: bytes = 8
     case .call(let target) where (0..<4096).contains(target): bytes = 8

@@ -244,7 +244,8 @@ extension Core {
 
   /// Forgets code decoded from a page.
   func dropCode(page: Int) {
-    if code.drop(page: page) { statistics.droppedPages.increment() }
+    // Who keeps something of its code has tables, which compute when they grow.
+    if asHost({ code.drop(page: page) }) { statistics.droppedPages.increment() }
   }
 }
 
