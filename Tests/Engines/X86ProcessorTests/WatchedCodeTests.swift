@@ -117,7 +117,8 @@ import Testing
     }
     #expect(runRoutine() == 1)
     #expect(machine.memory.watchedLines.unwatch(page: Int(Self.routine >> 12)))
-    machine.write([0xc6, 0x43, 1, 2, 0xf4], at: Place.code + 0x1000)  // mov byte ptr [rbx + 1], 2; hlt
+    // mov byte ptr [rbx + 1], 2; hlt
+    machine.write([0xc6, 0x43, 1, 2, 0xf4], at: Place.code + 0x1000)
     machine.cpu.rbx = Self.routine
     machine.run(from: Place.code + 0x1000)
     #expect(runRoutine() == 2)
