@@ -33,7 +33,7 @@ extension Core {
       case .pageWatched(let page, let physical):
         // What this core wrote before it read this may be missing from what others decoded: the page counts
         // as written now.
-        if tlb.revokeWrites(toPhysical: physical) || hasLostGrants {
+        if revokeWrites(to: page, physical: physical) || hasLostGrants {
           memory.watchedLines.noteWrite(page: page, from: 0, through: Int(pageMask))
         }
         hear()

@@ -11,9 +11,19 @@ extension Core {
     guard memory.watchedLines.watched(page: page) & lines != lines else { return }
     guard memory.watchedLines.watch(lines, page: page) else { return }
     hear()
-    tlb.revokeWrites(toPhysical: physical)
+    _ = revokeWrites(to: page, physical: physical)
     neighbours?.pageWatched(page: page, physical: physical, by: self)
     if !haveAllHeard { unheardPages.append(page) }
+  }
+
+  /// Takes back the right to write to a page without being asked.
+  ///
+  /// - Returns: whether any translation had it.
+  func revokeWrites(to page: Int, physical: UInt64) -> Bool {
+    // Of a page that is written and run in turn, it mostly has none.
+    guard grantedPages[page] else { return false }
+    grantedPages[page] = false
+    return tlb.revokeWrites(toPhysical: physical)
   }
 
   // MARK: - The one who writes

@@ -37,6 +37,8 @@ package final class Core: @unchecked Sendable {
   let model: X86.CPUModel
   let clock: any VMClock
   var tlb: TLB
+  /// To which pages of memory a translation may let writes pass without being asked.
+  let grantedPages: UnsafeMutablePointer<Bool>
   let code: CodeCache
   /// Who makes host code of hot code, if anybody does.
   package internal(set) var translator: (any CodeTranslator)?
@@ -139,6 +141,7 @@ package final class Core: @unchecked Sendable {
     let raw = UnsafeMutableRawPointer(place) + Int(X86_STACK_BYTES)
     cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
     tlb = TLB(in: raw + Int(X86_TLB_DISTANCE))
+    grantedPages = reserve(memory.dirtyPages.pages, of: Bool.self)
     heardAnnouncements = Atomic(memory.watchedLines.announcements)
     straddling = .allocate(capacity: StraddlingCode.opsPerEntry)
     code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
@@ -159,6 +162,7 @@ package final class Core: @unchecked Sendable {
     noBuses.deallocate()
     straddling.deallocate()
     straddlingCode.deallocate()
+    release(grantedPages, memory.dirtyPages.pages)
     release(place, Int(X86_STACK_BYTES) + Int(X86_CPU_BYTES))
   }
 }
