@@ -51,11 +51,15 @@ measure "Two processors, a disk, a network: by the clock on the wall" run -b smp
 measure "Memory, and an idle guest" memory
 measure "From the start of the process to the guest's first byte" startup
 
+# README.md quotes the means of the groups, under one heading, and the table of boots between two comments.
+{
+    sed -n '/^| group |/,/^$/p' "$work/page" | sed '/^$/d' | awk 'NR < 3 || !/^\| group|^\|---/'
+    echo
+    cat "$work/boot"
+} > "$work/quoted"
 mv "$work/page" "$root/Documentation/Benchmarks.md"
-
-# README.md quotes the table of boots between two comments.
 if grep -q '^<!-- benchmark -->$' "$root/README.md" 2>/dev/null; then
-    awk -v table="$work/boot" '
+    awk -v table="$work/quoted" '
         /^<!-- \/benchmark -->$/ { while ((getline line < table) > 0) print line; quoting = 0 }
         !quoting
         /^<!-- benchmark -->$/ { quoting = 1 }

@@ -34,13 +34,16 @@ class Guest:
         os.set_blocking(self.process.stdout.fileno(), False)
         self.text = ""
 
-    def expect(self, pattern):
-        """Waits until the console has shown the pattern since the last call; answers the match and the time so far."""
+    def expect(self, pattern, forget=True):
+        """Waits until the console has shown the pattern; answers the match and the time so far.
+
+        What was shown up to there is forgotten, unless it is to be looked at again."""
         expression = re.compile(pattern)
         while True:
             match = expression.search(self.text)
             if match:
-                self.text = self.text[match.end():]
+                if forget:
+                    self.text = self.text[match.end():]
                 return match, time.monotonic() - self.start
             if time.monotonic() > self.deadline:
                 raise Failure(f"'{pattern}' did not come; the last lines are: {self.text[-400:]!r}")
@@ -71,9 +74,11 @@ def live(command, options):
     guest = Guest(command, options.limit)
     try:
         times = {}
-        _, times["login"] = guest.expect(r"login: ")
+        # cloud-init may finish before the login prompt comes, or after it.
+        _, times["login"] = guest.expect(r"login: ", forget=False)
         if not options.settled:
-            _, times["set up"] = guest.expect(r"finished at")
+            _, times["set up"] = guest.expect(r"finished at", forget=False)
+        guest.text = ""
         guest.type(options.user)
         guest.expect(r"Password: ")
         guest.type(options.password)

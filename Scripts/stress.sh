@@ -1,11 +1,11 @@
 #!/bin/sh
 # Runs Tests/Guests/Stress in Linux on the software engine.
-#   SECONDS_   how long (600)
-#   CPUS       processors (2)
-#   ENGINE     software, or software:interpreter
+#   stress.sh SECONDS   how long
+#   CPUS                processors (2)
+#   ENGINE              software, or software:interpreter
 . "$(dirname "$0")/common.sh"
 
-seconds=${SECONDS_:-600}
+seconds=$1
 need gcc cpio
 "$root/Scripts/guest.sh" >/dev/null
 build_roost

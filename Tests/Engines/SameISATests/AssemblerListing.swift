@@ -254,7 +254,9 @@ extension AssemblerListing {
     add("sahf") { $0.storeFlags() }
     for register in L.registers {
       for (code, condition) in L.conditions.enumerated() {
-        add("set\(condition) \(L.name(register, .byte))") { $0.set(register, if: UInt8(code)) }
+        add("set\(condition) \(L.name(register, .byte))") {
+          $0.set(register, if: Condition(rawValue: UInt8(code)))
+        }
       }
       add("push \(L.name(register))") { $0.push(register) }
       add("pop \(L.name(register))") { $0.pop(register) }
@@ -267,12 +269,12 @@ extension AssemblerListing {
     for (code, condition) in L.conditions.enumerated() {
       let behind = L.hex(here + 6 + 5)
       var fixup: Assembler.Fixup?
-      add("j\(condition) \(behind)") { fixup = $0.jump(if: UInt8(code)) }
+      add("j\(condition) \(behind)") { fixup = $0.jump(if: Condition(rawValue: UInt8(code))) }
       let start = UInt64(here)
       add("jmp \(L.hex(start))") { $0.jump(to: start) }
       add("j\(condition) 0x10") {
         $0.bind(fixup!)
-        $0.jump(if: UInt8(code), to: 0x10)
+        $0.jump(if: Condition(rawValue: UInt8(code)), to: 0x10)
       }
     }
     add("call 0x123456") { $0.call(0x12_3456) }

@@ -82,7 +82,7 @@
     /// SDM Vol. 2A §2.2.1.2 "More on REX Prefix Fields": with it, registers 4 to 7 are SPL, BPL, SIL and DIL.
     @Test func `low bytes of all registers can be named`() {
       #expect(Self.bytes { $0.move(.rdi, .rsp, .byte) } == [0x40, 0x8a, 0xfc])
-      #expect(Self.bytes { $0.set(.rsi, if: 4) } == [0x40, 0x0f, 0x94, 0xc6])
+      #expect(Self.bytes { $0.set(.rsi, if: .zero) } == [0x40, 0x0f, 0x94, 0xc6])
       #expect(Self.bytes { $0.zeroExtendSecondByte(.rcx, of: .rax) } == [0x0f, 0xb6, 0xcc])
     }
 
@@ -137,7 +137,7 @@
         a.call(square)
         a.arithmetic(.add, .rax, .rbx)
         a.arithmetic(.sub, .rdi, constant: 1)
-        a.jump(if: 5, to: again)
+        a.jump(if: .notZero, to: again)
         a.instruction(.init(0xaf, map: 1, isW: true), reg: 0, .register(6))
         a.pop(.rbx)
         a.returnNear()
@@ -152,12 +152,12 @@
         let seen = try Self.run(first, second) { a in
           a.arithmetic(.add, .rdi, .rsi)
           a.loadFlags()
-          a.set(.rax, if: 0)
+          a.set(.rax, if: .overflow)
           a.arithmetic(.xor, .rcx, .rcx, .doubleword)
           a.arithmetic(.add, .rax, constant: 0x7f, .byte)
           a.storeFlags()
-          a.set(.rax, if: 0)
-          a.set(.rcx, if: 4)
+          a.set(.rax, if: .overflow)
+          a.set(.rcx, if: .zero)
           a.zeroExtendByte(.rax, .rax)
           a.loadAddress(.rax, Address(.rax, index: .rcx, scale: 1))
           a.returnNear()

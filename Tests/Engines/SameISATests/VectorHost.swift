@@ -2,6 +2,8 @@
   import ArchitectureX86
   import Glibc
 
+  @testable import SameISA
+
   /// The registers that an instruction under test may see, without RSP and R15.
   struct VectorHostState: Equatable {
     /// Four words of each vector register, 16 general registers, the status flags.
@@ -59,7 +61,7 @@
       mprotect(memory, Self.pageSize, PROT_READ | PROT_WRITE)
       state = .allocate(byteCount: Offset.size, alignment: 64)
       writeStub(withAVX: false)
-      features = hostFeatures()
+      features = HostProcessor.features!
       writeStub(withAVX: features.hasAVX)
       handleExceptions()
     }
@@ -160,35 +162,6 @@
       let all = enter + [UInt8](repeating: 0x90, count: Self.slotSize) + leave
       precondition(all.count <= Self.pageSize)
       code.copyMemory(from: all, byteCount: all.count)
-    }
-
-    // MARK: - CPUID
-
-    private func hostFeatures() -> X86.Features {
-      func answer(_ code: [UInt8], _ leaf: UInt64) -> VectorHostState {
-        var registers = VectorHostState()
-        registers[general: 0] = leaf
-        load(code)
-        _ = run(&registers)
-        return registers
-      }
-      func word(_ registers: VectorHostState, _ number: Int) -> UInt32 {
-        UInt32(truncatingIfNeeded: registers[general: number])
-      }
-      let cpuid: [UInt8] = [0x0f, 0xa2]
-      var features = X86.CPUModel.max.features
-      let leaf1 = answer(cpuid, 1)
-      (features.leaf1ECX, features.leaf1EDX) = (word(leaf1, 1), word(leaf1, 2))
-      let leaf7 = answer(cpuid, 7)
-      let hasLeaf7 = word(answer(cpuid, 0), 0) >= 7
-      (features.leaf7EBX, features.leaf7ECX) =
-        hasLeaf7 ? (word(leaf7, 3), word(leaf7, 1)) : (0, 0)
-      // OSXSAVE, and then XGETBV: SDM Vol. 1 §14.3.
-      let avx: UInt32 = 1 << 28
-      let isEnabled =
-        features.leaf1ECX >> 27 & 1 != 0 && word(answer([0x0f, 0x01, 0xd0], 0), 0) & 6 == 6
-      if !isEnabled { features.leaf1ECX &= ~avx }
-      return features
     }
 
     // MARK: - Exceptions

@@ -29,6 +29,25 @@ enum RegisterOrMemory {
   case memory(Address)
 }
 
+/// What a Jcc or SETcc looks at, by the low four bits of its opcode: SDM Vol. 1 Appendix B.
+struct Condition: RawRepresentable {
+  let rawValue: UInt8
+
+  static let overflow = Condition(rawValue: 0)
+  static let carry = Condition(rawValue: 2)
+  static let notCarry = Condition(rawValue: 3)
+  static let zero = Condition(rawValue: 4)
+  static let notZero = Condition(rawValue: 5)
+  /// Below or equal, of numbers without a sign; and above.
+  static let notAbove = Condition(rawValue: 6)
+  static let above = Condition(rawValue: 7)
+  static let parity = Condition(rawValue: 10)
+
+  static prefix func ! (condition: Condition) -> Condition {
+    Condition(rawValue: condition.rawValue ^ 1)
+  }
+}
+
 /// Operand sizes of the assembler's own instructions.
 enum Size {
   case byte, word, doubleword, quadword
@@ -324,8 +343,8 @@ struct Assembler {
   mutating func storeFlags() { byte(0x9e) }  // SAHF
 
   /// SETcc of a register's low byte.
-  mutating func set(_ register: Register, if condition: UInt8) {
-    var e = Encoding(0x90 | condition, map: 1)
+  mutating func set(_ register: Register, if condition: Condition) {
+    var e = Encoding(0x90 | condition.rawValue, map: 1)
     e.needsREX = true
     instruction(e, reg: 0, .register(register.rawValue))
   }
@@ -350,9 +369,9 @@ struct Assembler {
   }
 
   /// Jcc, its distance of 32 bits open.
-  mutating func jump(if condition: UInt8) -> Fixup {
+  mutating func jump(if condition: Condition) -> Fixup {
     byte(0x0f)
-    byte(0x80 | condition)
+    byte(0x80 | condition.rawValue)
     return open()
   }
 
@@ -363,7 +382,7 @@ struct Assembler {
 
   mutating func jump(to target: UInt64) { jump().set(target, distance) }
 
-  mutating func jump(if condition: UInt8, to target: UInt64) {
+  mutating func jump(if condition: Condition, to target: UInt64) {
     jump(if: condition).set(target, distance)
   }
 

@@ -132,7 +132,7 @@ struct Emitter {
     a.arithmetic(.xor, scratch, Address(.rsp, index: scratch2, crossing.tag))
     if let source = crossing.source { a.store(Field.at(Field.held), source) }
     a.call(crossing.gate)
-    let failed = a.jump(if: 2)
+    let failed = a.jump(if: .carry)
     if crossing.isInParts, crossing.source == nil {
       a.arithmetic(.xor, scratch2, scratch2, .doubleword)
     }
@@ -178,7 +178,7 @@ struct Emitter {
     case .divide(let isSigned): divide(step, isSigned: isSigned)
     case .jump(let target): goOn(to: target, from: step)
     case .conditionalJump(let condition, let target):
-      conditionalJump(step, condition, target)
+      conditionalJump(step, Condition(rawValue: condition), target)
     case .call(let target): call(step, target)
     case .jumpIndirect: jumpIndirect(step)
     case .callIndirect: callIndirect(step)
@@ -274,13 +274,13 @@ struct Emitter {
       a.move(scratch2, .rax, size)
       a.shift(.arithmeticRight, scratch2, size == .quadword ? 63 : 31, size)
       a.arithmetic(.cmp, scratch2, .rdx, size)
-      slow.append(a.jump(if: 5))
+      slow.append(a.jump(if: .notZero))
       a.loadAddress(scratch2, Address(scratch, 1))
       a.arithmetic(.cmp, scratch2, constant: 1, size)
-      slow.append(a.jump(if: 6))
+      slow.append(a.jump(if: .notAbove))
     } else {
       a.arithmetic(.cmp, .rdx, scratch, size)
-      slow.append(a.jump(if: 3))
+      slow.append(a.jump(if: .notCarry))
     }
     a.instruction(
       .init(0xf7, isW: size == .quadword), reg: isSigned ? 7 : 6, .register(scratch.rawValue))
@@ -317,16 +317,18 @@ struct Emitter {
     let live = region.number(at: target).map { region.steps[$0].liveBefore } ?? .all
     if !live.isEmpty { saveFlags() }
     a.arithmetic(.cmp, Field.at(Field.attention), constant: 0, .doubleword)
-    stops.append(Stop(fixup: a.jump(if: 5), target: target, flags: live.isEmpty ? .dead : .saved))
+    stops.append(
+      Stop(fixup: a.jump(if: .notZero), target: target, flags: live.isEmpty ? .dead : .saved))
     if !live.isEmpty { restoreFlags() }
   }
 
-  private mutating func conditionalJump(_ step: Region.Step, _ condition: UInt8, _ target: Int) {
+  private mutating func conditionalJump(_ step: Region.Step, _ condition: Condition, _ target: Int)
+  {
     if target > step.offset, target < 4096 {
       let fixup = a.jump(if: condition)
       return link(fixup, target)
     }
-    let isNot = a.jump(if: condition ^ 1)
+    let isNot = a.jump(if: !condition)
     goOn(to: target, from: step)
     a.bind(isNot)
   }

@@ -16,17 +16,17 @@ extension Gates {
     a.move(.rax, .r10, .doubleword)
     a.arithmetic(.and, .rax, constant: 0xfff, .doubleword)
     a.arithmetic(.cmp, .rax, constant: Int32(4096 - bytes), .doubleword)
-    misses.append(a.jump(if: 6))
+    misses.append(a.jump(if: .notAbove))
     // The host addresses of both pages in R11 and R10.
     a.arithmetic(.and, .r10, constant: -4096)
-    writeEntryNumber(&a, of: .r10)
+    a.findTLBEntry(of: .r10)
     a.arithmetic(.cmp, .r10, Address(.rsp, index: .r11, tag))
-    misses.append(a.jump(if: 5))
+    misses.append(a.jump(if: .notZero))
     a.load(.rdx, Address(.rsp, index: .r11, Field.pageHost + table))
     a.arithmetic(.add, .r10, constant: 4096)
-    writeEntryNumber(&a, of: .r10)
+    a.findTLBEntry(of: .r10)
     a.arithmetic(.cmp, .r10, Address(.rsp, index: .r11, tag))
-    misses.append(a.jump(if: 5))
+    misses.append(a.jump(if: .notZero))
     a.load(.r10, Address(.rsp, index: .r11, Field.pageHost + table))
     if isWrite {
       writeBytes(&a, bytes: bytes)
@@ -45,13 +45,6 @@ extension Gates {
     a.load(.rdx, at(held + 24))
     a.byte(0xf9)  // STC
     a.returnNear()
-  }
-
-  /// The place of a page's entry in the TLB, in R11.
-  private func writeEntryNumber(_ a: inout Assembler, of page: Register) {
-    a.move(.r11, page, .doubleword)
-    a.shift(.right, .r11, 7, .doubleword)
-    a.arithmetic(.and, .r11, constant: Int32(X86_TLB_ENTRIES - 1) << 5, .doubleword)
   }
 
   /// RAX is the offset in the first page, which RDX is; R10 is the second. Both are read in whole quadwords.
@@ -80,7 +73,7 @@ extension Gates {
       // In the second page from where the first ends.
       if number > 0 {
         a.arithmetic(.cmp, .rax, constant: 4096, .doubleword)
-        let stays = a.jump(if: 5)
+        let stays = a.jump(if: .notZero)
         a.loadAddress(.rdx, Address(.r10, -4096))
         a.bind(stays)
       }

@@ -29,7 +29,7 @@ extension Gates {
     a.not(.r10, .doubleword)
     // With all exceptions masked none is pending.
     a.test(.r10, constant: 0x3f, .doubleword)
-    let isUnmasked = a.jump(if: 5)
+    let isUnmasked = a.jump(if: .notZero)
     a.push(.rax)
     func below(_ distance: Int) -> Address { at(distance + 8) }
     emptyStack(&a)

@@ -33,16 +33,16 @@ struct Gates {
   /// Called by host code: brings the guest's vector registers into the host's. R11 holds the op's number: where an
   /// exception of SSE's is not masked, its handler goes on instead, with flags saved.
   private(set) var loadVectors: UInt64 = 0
+  /// The same for the x87 FPU and its exceptions.
+  private(set) var loadX87: UInt64 = 0
+  /// Called by the ways out.
+  private var storeX87: UInt64 = 0
   /// Called by host code, for operands of 2, 4 and 8 bytes, of the supervisor and then of the user: R10 holds a linear
   /// address that missed. If it is of an operand in two pages that both are known, R10 is where its value has been brought
   /// together; else CF is set.
   private(set) var readAcross: [UInt64] = []
   /// The same for an operand to be written: `held[0]` is its value. It is written if CF is clear.
   private(set) var writeAcross: [UInt64] = []
-  /// The same for the x87 FPU and its exceptions.
-  private(set) var loadX87: UInt64 = 0
-  /// Called by the ways out.
-  private var storeX87: UInt64 = 0
   private var exits: [UInt64] = []
   private let hasAVX: Bool
   /// Whether who enters host code says where, and hears where it was left: see Comparison.swift.
@@ -102,7 +102,7 @@ struct Gates {
     a.load(.r10, visits, .doubleword)
     a.arithmetic(.add, .r10, constant: 1, .doubleword)
     a.arithmetic(.cmp, .r10, Field.at(Field.hotVisits), .doubleword)
-    let isHot = a.jump(if: 4)
+    let isHot = a.jump(if: .zero)
     a.store(visits, .r10, .doubleword)
     a.arithmetic(.sub, .r11, Field.at(Field.ops))
     a.shift(.right, .r11, 5)
@@ -121,7 +121,7 @@ struct Gates {
   /// RDI is the processor, RSI the op.
   private func writeEntry(_ a: inout Assembler, withFlags: Bool) {
     a.arithmetic(.cmp, Address(.rdi, Field.isBlind), constant: 0, .doubleword)
-    let isBlind = a.jump(if: 5)
+    let isBlind = a.jump(if: .notZero)
     for register in Self.calleeSaved { a.push(register) }
     a.store(Address(.rdi, Field.hostStack), .rsp)
     a.move(.rsp, .rdi)
@@ -141,10 +141,10 @@ struct Gates {
     a.arithmetic(.xor, .rdx, .rcx)
     a.arithmetic(.xor, .rsi, .rsi, .doubleword)
     a.test(.rcx, .rcx)
-    a.set(.rsi, if: 4)  // zero
+    a.set(.rsi, if: .zero)
     a.shift(.left, .rsi, 6, .doubleword)
     a.test(.rdx, .rdx, .byte)
-    a.set(.rcx, if: 10)  // parity
+    a.set(.rcx, if: .parity)
     a.zeroExtendByte(.rcx, .rcx)
     a.loadAddress(.rsi, Address(.rsi, index: .rcx, scale: 2))
     a.shift(.right, .rdx, 63)
@@ -171,18 +171,18 @@ struct Gates {
     switch flags {
     case .live:
       a.loadFlags()
-      a.set(.rax, if: 0)
+      a.set(.rax, if: .overflow)
     case .saved: a.loadZeroExtended(.rax, Field.at(Field.savedFlags), .word)
     case .dead: break
     }
     for guest in pinned where guest != 0 { a.store(slot(guest), host(guest)!) }
     if flags != .dead { writeFlagSpreading(&a) }
     a.arithmetic(.cmp, Field.at(Field.hasVectors), constant: 0, .doubleword)
-    let hasNone = a.jump(if: 4)
+    let hasNone = a.jump(if: .zero)
     writeVectorStore(&a)
     a.bind(hasNone)
     a.arithmetic(.cmp, Field.at(Field.hasX87), constant: 0, .doubleword)
-    let hasNoX87 = a.jump(if: 4)
+    let hasNoX87 = a.jump(if: .zero)
     a.call(storeX87)
     a.bind(hasNoX87)
     if successor != .loop {
@@ -281,7 +281,7 @@ struct Gates {
     a.load(.r10, Address(.rsp, Field.mxcsr + 8), .doubleword)
     a.not(.r10, .doubleword)
     a.test(.r10, constant: 0x1f80, .doubleword)
-    let isUnmasked = a.jump(if: 5)
+    let isUnmasked = a.jump(if: .notZero)
     for number in 0..<16 {
       if hasAVX {
         a.vexInstruction(

@@ -15,6 +15,8 @@ final class NativePage {
     let isForeign: Bool
     /// Where it goes on with status flags in `saved_flags`, and whatever else it uses anywhere; zero: not made yet.
     var entry: UInt64 = 0
+    /// Where it goes on with status flags in the host's, and whatever else it uses anywhere; zero: not made yet.
+    var flagsEntry: UInt64 = 0
   }
 
   /// A jump that leads out of host code because its target had none.

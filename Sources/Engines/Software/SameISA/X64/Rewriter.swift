@@ -38,7 +38,7 @@ extension Emitter {
       if form.canCross(i) { crossing = slow.removeLast() }
       if form.alignment > 1 {
         a.test(scratch, constant: Int32(form.alignment - 1), .doubleword)
-        slow.append(a.jump(if: 5))
+        slow.append(a.jump(if: .notZero))
       }
       rm = .memory(
         form.loadsX87Control
@@ -78,7 +78,7 @@ extension Emitter {
     a.store(Field.at(Field.held), scratch2)
     a.not(scratch2, .doubleword)
     a.test(scratch2, constant: 0x3f, .doubleword)
-    slow.append(a.jump(if: 5))
+    slow.append(a.jump(if: .notZero))
     return Field.at(Field.held)
   }
 

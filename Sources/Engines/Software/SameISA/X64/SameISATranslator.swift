@@ -20,18 +20,15 @@ package final class SameISATranslator: CodeTranslator {
   /// Where code starts, behind the gates, and where the next goes: numbers of bytes.
   private let start: Int
   private var used: Int
-  private var pages: [Place: NativePage] = [:]
-  /// How often pages were forgotten because they were written.
+  /// By page, and then by variant.
+  private var pages: [Int: [Int: NativePage]] = [:]
+  /// How often pages have lost host code because they were written, less how often they went without since.
   private var losses: [Int: Int] = [:]
-
-  private struct Place: Hashable {
-    let page: Int
-    let variant: Int
-  }
 
   /// Bytes of host code that are kept.
   package static let capacity = 24 << 20
-  /// A page that was written so often since it held code is left to the interpreter.
+  /// A page that has lost host code so often is left to the interpreter; each time that it is hot and has not lost any
+  /// again counts one back.
   private static let mostLosses = 32
   private static let mostPagesCounted = 8192
 
@@ -93,8 +90,11 @@ package final class SameISATranslator: CodeTranslator {
   // MARK: - Translating
 
   package func translate(_ page: HotPage, from offset: Int) -> Bool {
-    guard page.variant.mode == .bits64, isExact || losses[page.page, default: 0] < Self.mostLosses
-    else {
+    guard page.variant.mode == .bits64 else { return true }
+    if !isExact, let lost = losses[page.page], lost >= Self.mostLosses {
+      losses[page.page] = lost - 1
+      // So that it is asked for again.
+      if let op = page.op(at: offset) { X86Processor.native(op).pointee.visits = 0 }
       return true
     }
     let began = ContinuousClock.now
@@ -104,14 +104,7 @@ package final class SameISATranslator: CodeTranslator {
         Int(time.seconds) * 1_000_000_000 + Int(time.attoseconds / 1_000_000_000),
         ordering: .relaxed)
     }
-    let place = Place(page: page.page, variant: page.variant.number)
-    let native: NativePage
-    if let known = pages[place] {
-      native = known
-    } else {
-      native = NativePage()
-      pages[place] = native
-    }
+    let native = pages[page.page]?[page.variant.number] ?? NativePage()
     if native.steps[offset] != nil { return publishAlone(native, offset) }
     let region = Region(
       page, from: offset, guest: guest, host: host, isExact: isExact
@@ -124,6 +117,7 @@ package final class SameISATranslator: CodeTranslator {
       let unit = ComparedUnit(region, page, core)
       for step in region.steps { native.units[step.offset] = unit }
     }
+    pages[page.page, default: [:]][page.variant.number] = native
     write(region, native, isUser: page.variant.isUser)
     counts.regions.add(1, ordering: .relaxed)
     counts.instructions.add(region.steps.count, ordering: .relaxed)
@@ -258,7 +252,7 @@ package final class SameISATranslator: CodeTranslator {
     _ isThere: Int, by gate: UInt64, for step: NativePage.Step, _ emitter: inout Emitter
   ) {
     emitter.a.arithmetic(.cmp, Field.at(isThere), constant: 0, .doubleword)
-    let isDone = emitter.a.jump(if: 5)
+    let isDone = emitter.a.jump(if: .notZero)
     emitter.a.loadConstant(scratch2, emitter.number(of: step.op))
     emitter.a.call(gate)
     emitter.a.bind(isDone)
@@ -270,24 +264,24 @@ package final class SameISATranslator: CodeTranslator {
   ) -> UInt64 {
     guard let step = native.steps[offset] else { return gates.leaving }
     if step.uses.isSubset(of: has) { return step.body }
+    if step.flagsEntry != 0 { return step.flagsEntry }
+    // Made once, however many jumps lead here: room is kept for one.
     let entry = savedFlagsEntry(offset, native, &emitter)
-    let stub = emitter.a.here
+    let flagsEntry = emitter.a.here
     emitter.saveFlags()
     emitter.a.jump(to: entry)
-    return stub
+    native.steps[offset]?.flagsEntry = flagsEntry
+    return flagsEntry
   }
 
   // MARK: - Forgetting
 
   package func forget(page: Int) {
+    guard let lost = pages.removeValue(forKey: page) else { return }
+    counts.forgottenPages.add(lost.count, ordering: .relaxed)
     // A guest that writes code into every page must not make this grow with its memory.
     if losses.count == Self.mostPagesCounted { losses.removeAll() }
     losses[page, default: 0] += 1
-    for variant in 0..<CodeVariant.count {
-      if pages.removeValue(forKey: Place(page: page, variant: variant)) != nil {
-        counts.forgottenPages.add(1, ordering: .relaxed)
-      }
-    }
   }
 
   package func forgetAll() {

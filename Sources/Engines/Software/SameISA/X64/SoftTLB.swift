@@ -68,17 +68,13 @@ extension Emitter {
   /// Leaves the host address of what lies at the linear address in `scratch` as the sum of both scratch registers.
   mutating func checkParts(bytes: Int, write: Bool) -> Assembler.Fixup {
     let table = isUser ? Field.userTLB : 0
-    // The entry's number, times the size of an entry.
-    a.move(scratch2, scratch, .doubleword)
-    a.shift(.right, scratch2, 7, .doubleword)
-    a.arithmetic(
-      .and, scratch2, constant: Int32(X86_TLB_ENTRIES - 1) << 5, .doubleword)
+    a.findTLBEntry(of: scratch)
     a.arithmetic(
       .xor, scratch,
       Address(
         .rsp, index: scratch2, tags(write: write)))
     a.arithmetic(.cmp, scratch, constant: Int32(4096 - bytes))
-    let slow = a.jump(if: 7)
+    let slow = a.jump(if: .above)
     a.load(scratch2, Address(.rsp, index: scratch2, Field.pageHost + table))
     return slow
   }
@@ -94,7 +90,7 @@ extension Emitter {
   mutating func saveFlags() {
     a.move(scratch, .rax)
     a.loadFlags()
-    a.set(.rax, if: 0)
+    a.set(.rax, if: .overflow)
     a.store(Field.at(Field.savedFlags), .rax, .word)
     a.move(.rax, scratch)
   }
@@ -106,5 +102,14 @@ extension Emitter {
     a.arithmetic(.add, .rax, constant: 0x7f, .byte)
     a.storeFlags()
     a.move(.rax, scratch2)
+  }
+}
+
+extension Assembler {
+  /// Leaves in `scratch2` how far into the TLB the entry of an address lies: its number, times the size of an entry.
+  mutating func findTLBEntry(of address: Register) {
+    move(scratch2, address, .doubleword)
+    shift(.right, scratch2, 7, .doubleword)
+    arithmetic(.and, scratch2, constant: Int32(X86_TLB_ENTRIES - 1) << 5, .doubleword)
   }
 }

@@ -161,7 +161,6 @@ package final class Core: @unchecked Sendable {
     codePages.deallocate()
     noBuses.deallocate()
     straddling.deallocate()
-    straddlingCode.deallocate()
     release(grantedPages, memory.dirtyPages.pages)
     release(place, Int(X86_STACK_BYTES) + Int(X86_CPU_BYTES))
   }

@@ -5,7 +5,7 @@ import Memory
 ///
 /// Pages of which code is kept are watched, each by itself; of these instructions the bytes are kept too, and compared
 /// with those in memory whenever one is to run.
-struct StraddlingCode {
+struct StraddlingCode: ~Copyable {
   struct Entry {
     var rip: UInt64 = 1
     /// The page in which it starts: jumps may be linked to ops of that page.
@@ -25,7 +25,7 @@ struct StraddlingCode {
     ops = .allocate(capacity: Self.count * Self.opsPerEntry)
   }
 
-  func deallocate() {
+  deinit {
     entries.deallocate()
     ops.deallocate()
   }
