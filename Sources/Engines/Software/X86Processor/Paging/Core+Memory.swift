@@ -211,7 +211,7 @@ extension Core {
       memory.watchedLines.watched(page: page.index) == 0, !code.keeps(page.index)
     else { return }
     memory.dirtyPages.mark(page.index)
-    grantedPages[page.index] = true
+    noteGrant(tlb.number(of: entry), toPage: page.index)
     entry.pointee.write_tag = linear
   }
 

@@ -51,6 +51,9 @@ struct TLB: ~Copyable {
     isUser ? user : supervisor
   }
 
+  /// An entry's number among those of both tables.
+  func number(of entry: UnsafeMutablePointer<x86_tlb_entry>) -> Int { entry - supervisor }
+
   /// Whether taking in a translation would drop one that lets writes pass without being asked.
   func dropsGrants(fill linear: UInt64, user isUser: Bool) -> Bool {
     let index = Self.index(linear, isUser)
@@ -155,15 +158,19 @@ struct TLB: ~Copyable {
   func revokeWrites(toPhysical page: UInt64?) -> Bool {
     var had = false
     for list in [locals, globals] {
-      for index in list {
-        let entry = supervisor + index
-        guard entry.pointee.permitsWrites(at: index) else { continue }
-        if let page, entry.pointee.physical & ~pageMask != page { continue }
-        entry.pointee.write_tag = x86_tlb_entry.slow(entry.pointee.write_tag)
-        had = true
-      }
+      for index in list where revokeWrites(of: index, toPhysical: page) { had = true }
     }
     return had
+  }
+
+  /// The same of one entry.
+  func revokeWrites(of index: Int, toPhysical page: UInt64?) -> Bool {
+    let entry = supervisor + index
+    guard entry.pointee.permitsWrites(at: index),
+      page == nil || entry.pointee.physical & ~pageMask == page
+    else { return false }
+    entry.pointee.write_tag = x86_tlb_entry.slow(entry.pointee.write_tag)
+    return true
   }
 }
 

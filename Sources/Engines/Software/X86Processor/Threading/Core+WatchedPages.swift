@@ -20,10 +20,22 @@ extension Core {
   ///
   /// - Returns: whether any translation had it.
   func revokeWrites(to page: Int, physical: UInt64) -> Bool {
-    // Of a page that is written and run in turn, it mostly has none.
-    guard grantedPages[page] else { return false }
-    grantedPages[page] = false
-    return tlb.revokeWrites(toPhysical: physical)
+    // A page that is written and run in turn must not have the whole TLB searched each time.
+    let grant = grants[page]
+    grants[page] = 0
+    switch grant {
+    case 0: return false
+    case Self.severalGrants: return tlb.revokeWrites(toPhysical: physical)
+    default: return tlb.revokeWrites(of: Int(grant) - 1, toPhysical: physical)
+    }
+  }
+
+  private static let severalGrants = UInt16.max
+
+  /// An entry of the TLB is about to let writes to a page pass without being asked.
+  func noteGrant(_ entry: Int, toPage page: Int) {
+    let number = UInt16(entry + 1)
+    grants[page] = grants[page] == 0 || grants[page] == number ? number : Self.severalGrants
   }
 
   // MARK: - The one who writes

@@ -37,8 +37,9 @@ package final class Core: @unchecked Sendable {
   let model: X86.CPUModel
   let clock: any VMClock
   var tlb: TLB
-  /// To which pages of memory a translation may let writes pass without being asked.
-  let grantedPages: UnsafeMutablePointer<Bool>
+  /// For each page of memory, which entry of the TLB may let writes to it pass without being asked: its number plus one;
+  /// zero if none does, `severalGrants` if it may be several.
+  let grants: UnsafeMutablePointer<UInt16>
   let code: CodeCache
   /// Who makes host code of hot code, if anybody does.
   package internal(set) var translator: (any CodeTranslator)?
@@ -141,7 +142,7 @@ package final class Core: @unchecked Sendable {
     let raw = UnsafeMutableRawPointer(place) + Int(X86_STACK_BYTES)
     cpu = raw.bindMemory(to: x86_cpu.self, capacity: 1)
     tlb = TLB(in: raw + Int(X86_TLB_DISTANCE))
-    grantedPages = reserve(memory.dirtyPages.pages, of: Bool.self)
+    grants = reserve(memory.dirtyPages.pages, of: UInt16.self)
     heardAnnouncements = Atomic(memory.watchedLines.announcements)
     straddling = .allocate(capacity: StraddlingCode.opsPerEntry)
     code = CodeCache(pages: keepsCode ? memory.dirtyPages.pages : 0)
@@ -161,7 +162,7 @@ package final class Core: @unchecked Sendable {
     codePages.deallocate()
     noBuses.deallocate()
     straddling.deallocate()
-    release(grantedPages, memory.dirtyPages.pages)
+    release(grants, memory.dirtyPages.pages)
     release(place, Int(X86_STACK_BYTES) + Int(X86_CPU_BYTES))
   }
 }
