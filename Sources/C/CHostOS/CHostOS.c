@@ -40,6 +40,9 @@ void roost_install_fault_guard(void) {
   struct sigaction action = {0};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+  // Read first, for the fault that is raised before the second call has told it.
+  sigaction(SIGSEGV, NULL, &previous_segv);
+  sigaction(SIGBUS, NULL, &previous_bus);
   sigaction(SIGSEGV, &action, &previous_segv);
   sigaction(SIGBUS, &action, &previous_bus);
 }

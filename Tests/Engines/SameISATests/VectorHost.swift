@@ -174,10 +174,13 @@
       isListening = true
       var action = sigaction()
       action.__sigaction_handler.sa_sigaction = onException
-      action.sa_flags = SA_SIGINFO | SA_NODEFER
+      // On the other stack where a thread has one: other tests' code, whose exceptions are handed on, runs on stacks that
+      // cannot hold a signal's frame.
+      action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER
       for (index, number) in handledSignals.enumerated() {
+        // Read first, for the signal that arrives before the second call has told it.
         sigaction(number, nil, &previousActions[index])
-        sigaction(number, &action, nil)
+        sigaction(number, &action, &previousActions[index])
       }
     }
 

@@ -215,8 +215,9 @@
       if hostHandlersInstalled { return }
       hostHandlersInstalled = true
       for (index, number) in handledSignals.enumerated() {
+        // Read first, for the signal that arrives before the second call has told it.
         sigaction(number, nil, &previousActions[index])
-        sigaction(number, &action, nil)
+        sigaction(number, &action, &previousActions[index])
       }
     }
   }
