@@ -20,6 +20,8 @@ head -c 4194304 /dev/urandom > /tmp/pattern
 dd if=/tmp/pattern of=/mnt/pattern bs=64k conv=fsync status=none
 expect content "$(sum < /tmp/pattern)" "$(sum < /mnt/pattern)"
 umount /mnt
+# Where the loss will show, whatever the file system put there.
+dd if=/tmp/pattern of=/dev/pmem0 bs=4k seek=1023 count=1 conv=fsync,notrunc status=none
 echo "ROOST-TEST: pmem holds $(sum < /tmp/pattern), and all of it is $(sum < /dev/pmem0)"
 
 # Read-only memory.
