@@ -62,7 +62,11 @@ package final class LocalAPIC: Sendable {
     baseValue = Atomic(chip.base.raw)
     state = Mutex(Guarded(chip: chip))
     guard let loop else { return }
-    let alarm = clock.makeAlarm(on: loop) { [weak self] in self?.alarmRang() }
+    let alarm = clock.makeAlarm(on: loop) { [weak self, weak bus] in
+      // A machine may be ending on another thread: the bus is there for as long as the answer takes, or not at all.
+      guard let bus else { return }
+      withExtendedLifetime(bus) { self?.alarmRang() }
+    }
     state.withLock { $0.alarm = alarm }
   }
 }

@@ -151,4 +151,21 @@ import Work
     bench.clock.advance(by: 1)
     #expect(apic.pending == .interrupt)
   }
+
+  @Test func `a timer that rings while its machine ends reaches nobody`() {
+    let clock = ManualClock()
+    let attention = RecordingAttention()
+    var apics: LocalAPICs? = LocalAPICs(
+      processors: 1, clock: clock, loop: ManualLoop(), tscFrequency: 1_000_000_000,
+      attention: attention)
+    let apic = apics?[0]
+    apic?.write(0x1ff, Offset.spurious)
+    apic?.write(0x30, Offset.timer)
+    apic?.write(0b1011, Offset.divide)
+    apic?.write(1000, Offset.initialCount)
+    apics = nil
+    clock.advance(by: 1000)
+    #expect(attention.processors == [])
+    withExtendedLifetime(apic) {}
+  }
 }
