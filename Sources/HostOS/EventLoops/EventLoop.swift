@@ -208,8 +208,9 @@ extension EventLoop {
   private func run() {
     runner.store(Thread.current.rawValue, ordering: .releasing)
     var hasEnded = false
+    var polling = AdaptivePolling(longest: 100_000)
     while !hasEnded {
-      poller.wait { token, readiness in
+      poller.wait(&polling) { token, readiness in
         switch token {
         case Poller.wakeToken: hasEnded = runPosted()
         case Poller.timerToken:

@@ -54,11 +54,23 @@ final class Poller: Sendable {
 
   func remove(_ handle: Int32) { epoll_ctl(epoll.handle, EPOLL_CTL_DEL, handle, nil) }
 
-  /// Sleeps until something is ready, then visits what is.
-  func wait(_ visit: (UInt64, Readiness) -> Void) {
+  /// Waits until something is ready, then visits what is.
+  func wait(_ polling: inout AdaptivePolling, _ visit: (UInt64, Readiness) -> Void) {
     withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: Self.batch) { events in
-      let count = epoll_wait(epoll.handle, events.baseAddress!, Int32(Self.batch), -1)
-      for index in 0..<max(0, Int(count)) {
+      func look(_ timeout: Int32) -> Int {
+        Int(epoll_wait(epoll.handle, events.baseAddress!, Int32(Self.batch), timeout))
+      }
+      let start = HostClock.now
+      var count = 0
+      let isReady = polling.poll {
+        count = look(0)
+        return count > 0
+      }
+      if !isReady {
+        count = look(-1)
+        polling.slept(nanoseconds: HostClock.now.nanoseconds - start.nanoseconds)
+      }
+      for index in 0..<max(0, count) {
         visit(events[index].data.u64, Self.readiness(events[index].events))
       }
     }

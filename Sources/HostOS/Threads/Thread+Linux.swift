@@ -48,6 +48,9 @@ extension Thread {
 }
 
 extension Thread {
+  /// Lets another thread have the calling thread's processor, if one waits for it.
+  static func yield() { sched_yield() }
+
   /// Lets the calling thread sleep.
   package static func sleep(until deadline: HostInstant) {
     var moment = timespec(deadline)

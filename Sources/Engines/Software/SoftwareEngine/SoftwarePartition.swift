@@ -135,21 +135,31 @@ private final class Sleepers: CoreNeighbours, ProcessorAttention, MemoryWatcher,
   @unchecked Sendable
 {
   // Sendable although `cores` varies: it is set once, before any processor runs.
-  private let events: [HostOS.Event]
+  private let beds: [Bed]
   private var cores: [Core] = []
 
-  init(_ count: Int) { events = (0..<count).map { _ in HostOS.Event() } }
+  /// What one processor sleeps on.
+  private final class Bed: @unchecked Sendable {
+    let event = HostOS.Event()
+    /// The processor's own thread's.
+    var polling = AdaptivePolling(longest: 200_000)
+  }
+
+  init(_ count: Int) { beds = (0..<count).map { _ in Bed() } }
 
   func connect(_ cores: [Core]) { self.cores = cores }
 
   func sleep(_ core: Core) {
-    let event = events[core.index]
-    event.clear()
+    let bed = beds[core.index]
+    let start = HostClock.now
+    if bed.polling.poll({ core.mustWake }) { return }
+    bed.event.clear()
     // Asked after clearing: whatever happens from here on signals the event.
-    if !core.mustWake { _ = event.wait() }
+    if !core.mustWake { _ = bed.event.wait() }
+    bed.polling.slept(nanoseconds: HostClock.now.nanoseconds - start.nanoseconds)
   }
 
-  func wake(_ core: Core) { events[core.index].signal() }
+  func wake(_ core: Core) { beds[core.index].event.signal() }
 
   func attend(_ processor: Int) {
     guard cores.indices.contains(processor) else { return }
