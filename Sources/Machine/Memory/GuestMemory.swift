@@ -48,6 +48,8 @@ import Synchronization
   /// Lines of memory of which an engine keeps decoded instructions.
   public let watchedLines: WatchedLines
   @usableFromInline let mappings: UnsafeMutableBufferPointer<Mapping>
+  /// What holds the memory of those that are not files.
+  private let reservations: [ReservedMemory]
 
   /// Reserves host memory for the regions, which are sorted, page-aligned and do not overlap.
   ///
@@ -73,7 +75,9 @@ import Synchronization
         regions.contains { $0.start == start && $0.count == file.count }
       }, "a file of another size than its region of guest memory")
     roost_install_fault_guard()
-    mappings = try Self.reserve(regions, files)
+    let (mappings, reservations) = try Self.reserve(regions, files)
+    self.mappings = mappings
+    self.reservations = reservations
     self.regions = regions
     self.files = files
     let pages = regions.reduce(0) { $0 + Int($1.count / Self.pageSize) }
@@ -81,50 +85,50 @@ import Synchronization
     watchedLines = WatchedLines(pages: pages)
   }
 
-  deinit { Self.release(mappings, count: mappings.count) }
+  deinit { mappings.deallocate() }
 
   /// Host memory for all regions, or for none.
   private static func reserve(
     _ regions: [Region], _ files: [GPA: FileMapping]
-  ) throws(HostMemoryError) -> UnsafeMutableBufferPointer<Mapping> {
+  ) throws(HostMemoryError) -> (UnsafeMutableBufferPointer<Mapping>, [ReservedMemory]) {
+    var places: [UnsafeMutableRawPointer] = []
+    var reservations: [ReservedMemory] = []
+    while places.count < regions.count {
+      if let file = files[regions[places.count].start] {
+        places.append(file.base)
+        continue
+      }
+      let group = together(regions[places.count...], files)
+      guard let first = group.first, let last = group.last else { break }
+      let start = first.start.rawValue
+      let reserved = try ReservedMemory(
+        start: start, count: last.start.rawValue - start + last.count)
+      reservations.append(reserved)
+      for region in group { places.append(reserved.base + Int(region.start.rawValue - start)) }
+    }
     let mappings = UnsafeMutableBufferPointer<Mapping>.allocate(capacity: regions.count)
     var page = 0
     for (index, region) in regions.enumerated() {
-      let file = files[region.start]
-      let base: UnsafeMutableRawPointer
-      do throws(HostMemoryError) {
-        if let file { base = file.base } else { base = try reserve(region.count) }
-      } catch {
-        release(mappings, count: index)
-        throw error
-      }
       mappings.initializeElement(
         at: index,
         to: Mapping(
-          start: region.start.rawValue, count: region.count, base: base,
-          isWritable: region.kind == .ram, page: page, isFile: file != nil))
+          start: region.start.rawValue, count: region.count, base: places[index],
+          isWritable: region.kind == .ram, page: page, isFile: files[region.start] != nil))
       page += Int(region.count / pageSize)
     }
-    return mappings
+    return (mappings, reservations)
   }
 
-  private static func reserve(
-    _ count: UInt64
-  ) throws(HostMemoryError) -> UnsafeMutableRawPointer {
-    let base = mmap(
-      nil, Int(count), PROT_READ | PROT_WRITE,
-      MAP_PRIVATE | MAP_ANONYMOUS | Int32(MAP_NORESERVE), -1, 0)
-    guard let base, base != MAP_FAILED else { throw HostMemoryError(bytes: count, code: errno) }
-    madvise(base, Int(count), MADV_DONTDUMP)
-    return base
-  }
-
-  /// Gives back the memory of the first `count` mappings, and the list itself. Files end their mappings themselves.
-  private static func release(_ mappings: UnsafeMutableBufferPointer<Mapping>, count: Int) {
-    for mapping in mappings[..<count] where !mapping.isFile {
-      munmap(mapping.base, Int(mapping.count))
+  /// The first regions, as far as the gaps between them are no longer than a large page: they are reserved as one, so
+  /// that the host can have large pages there. Nobody touches the gaps.
+  private static func together(
+    _ regions: ArraySlice<Region>, _ files: [GPA: FileMapping]
+  ) -> ArraySlice<Region> {
+    let joined = zip(regions, regions.dropFirst()).prefix { former, next in
+      files[next.start] == nil
+        && next.start.rawValue - (former.start.rawValue + former.count) <= ReservedMemory.largePage
     }
-    mappings.deallocate()
+    return regions.prefix(joined.count + 1)
   }
 }
 

@@ -20,6 +20,21 @@ import Testing
     #expect(error?.description.contains("1152921504606846976 bytes") == true)
   }
 
+  @Test func `large pages of the guest lie on large pages of the host`() throws {
+    let memory = try GuestMemory([
+      .init(start: GPA(0), count: 0xa_0000),
+      .init(start: GPA(0x10_0000), count: 0x40_0000),
+      .init(start: GPA(0xfff0_0000), count: 0x10_0000, kind: .rom),
+      .init(start: GPA(0x1_0000_1000), count: 0x30_0000),
+    ])
+    for address: UInt64 in [0, 0x9_f000, 0x10_0000, 0x20_0000, 0xfff0_0000, 0x1_0020_0000] {
+      let page = try #require(memory.hostPage(holding: GPA(address)))
+      #expect(UInt64(UInt(bitPattern: page.base)) % 0x20_0000 == address % 0x20_0000)
+    }
+    #expect(memory.hostPage(holding: GPA(0xa_0000)) == nil)
+    #expect(memory.hostPage(holding: GPA(0x1_0000_0000)) == nil)
+  }
+
   @Test func `values are little-endian`() throws {
     let memory = try GuestMemory([.init(start: GPA(0), count: 0x1000)])
     try memory.store(0x0403_0201 as UInt32, at: GPA(5))
