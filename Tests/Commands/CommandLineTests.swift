@@ -59,7 +59,7 @@ struct CommandLineTests {
     #expect(kernel.commandLine == "console=ttyS0")
     #expect(kernel.modules.map(\.commandLine) == ["a=b"])
     #expect(kernel.bootProtocol == .pvh)
-    #expect(kernel.initrd?.isEmpty == false)
+    #expect(try kernel.initrd?.contents().isEmpty == false)
     #expect(configuration.debugExitPort == 0xf4)
     #expect(configuration.model.name == "x86-64-v3")
     #expect(!configuration.restartsOnReset)

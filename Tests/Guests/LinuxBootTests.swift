@@ -1,4 +1,5 @@
 import Foundation
+import HostOS
 import Monitor
 import Testing
 
@@ -51,7 +52,7 @@ enum LinuxFiles {
     let kernel = try Data(contentsOf: URL(filePath: try #require(path)))
     let initrd = try Data(contentsOf: URL(filePath: try #require(Self.initrd)))
     return VMConfiguration.Kernel(
-      image: [UInt8](kernel), initrd: [UInt8](initrd),
+      image: WholeFile([UInt8](kernel)), initrd: WholeFile([UInt8](initrd)),
       commandLine: "console=ttyS0 cryptomgr.notests \(words)")
   }
 

@@ -1,5 +1,6 @@
 import ArchitectureX86
 import Foundation
+import HostOS
 import Monitor
 import Testing
 
@@ -96,6 +97,6 @@ extension VMConfiguration.Kernel {
   /// The image of all programs, told to run one of them.
   static func program(_ name: String) throws -> Self {
     let image = try #require(Bundle.module.url(forResource: "guests", withExtension: "elf"))
-    return Self(image: [UInt8](try Data(contentsOf: image)), commandLine: name)
+    return Self(image: WholeFile([UInt8](try Data(contentsOf: image))), commandLine: name)
   }
 }

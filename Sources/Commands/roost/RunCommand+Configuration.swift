@@ -44,7 +44,7 @@ extension RunCommand {
         throw ConfigurationError(
           "--rom", "Firmware takes no --initrd, --cmdline or --module: leave them out.")
       }
-      return .rom(try contents("--rom", of: rom))
+      return .rom(try contents("--rom", rom))
     case (nil, nil):
       throw ConfigurationError(
         "roost run", "There is nothing to start: give --kernel, --rom or --restore.")
@@ -55,13 +55,13 @@ extension RunCommand {
 
   private func kernel(_ path: String) throws(ConfigurationError) -> VMConfiguration.Kernel {
     var kernel = VMConfiguration.Kernel(
-      image: try contents("--kernel", of: path), commandLine: boot.cmdline ?? "")
-    if let initrd = boot.initrd { kernel.initrd = try contents("--initrd", of: initrd) }
+      image: try wholeFile("--kernel", path), commandLine: boot.cmdline ?? "")
+    if let initrd = boot.initrd { kernel.initrd = try wholeFile("--initrd", initrd) }
     for module in boot.module {
       let parts = module.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       kernel.modules.append(
         .init(
-          file: try contents("--module", of: String(parts[0])),
+          file: try wholeFile("--module", String(parts[0])),
           commandLine: parts.count > 1 ? String(parts[1]) : ""))
     }
     if let name = boot.bootProtocol {
@@ -85,15 +85,6 @@ extension RunCommand {
       )
     }
     return boot.restore ?? ""
-  }
-
-  private func contents(_ option: String, of path: String) throws(ConfigurationError) -> [UInt8] {
-    do throws(HostError) {
-      return try HostFile.contents(of: path, limit: 2 << 30)
-    } catch {
-      throw ConfigurationError(
-        "\(option) \(path)", "Roost cannot read the file (\(error.reason)); name one that it can.")
-    }
   }
 }
 

@@ -2,12 +2,19 @@ import Glibc
 
 extension Descriptor {
   /// Reads up to `count` bytes. None: the end, as far as it can be known now.
-  package func read(upTo count: Int) throws(HostError) -> [UInt8] {
+  ///
+  /// - Parameter offset: where in the file; `nil`: where the last read ended.
+  package func read(upTo count: Int, at offset: Int? = nil) throws(HostError) -> [UInt8] {
     var code: Int32 = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
       var result: Int
       repeat {
-        result = Glibc.read(handle, buffer.baseAddress, count)
+        result =
+          if let offset {
+            pread(handle, buffer.baseAddress, count, off_t(offset))
+          } else {
+            Glibc.read(handle, buffer.baseAddress, count)
+          }
       } while result < 0
         && errno == EINTR
       if result < 0 { code = errno }

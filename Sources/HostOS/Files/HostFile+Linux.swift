@@ -21,28 +21,6 @@ extension HostFile {
   /// The whole of a file, or of what comes through a pipe: at most `limit` bytes. A device is refused, for it
   /// may have no end.
   package static func contents(of path: String, limit: Int) throws(HostError) -> [UInt8] {
-    let file = try open(path)
-    var information = stat()
-    guard fstat(file.handle, &information) == 0 else { throw .last("read the file \"\(path)\"") }
-    switch information.st_mode & S_IFMT {
-    case S_IFREG, S_IFIFO: break
-    case S_IFDIR: throw HostError("read the file \"\(path)\"", code: EISDIR)
-    default: throw HostError("read the file \"\(path)\"", code: ENOTSUP)
-    }
-    guard information.st_size <= limit else {
-      throw HostError("read the file \"\(path)\"", code: EFBIG)
-    }
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(Int(information.st_size))
-    do throws(HostError) {
-      while true {
-        let part = try file.read(upTo: 1 << 20)
-        if part.isEmpty { return bytes }
-        guard bytes.count + part.count <= limit else { throw HostError("read", code: EFBIG) }
-        bytes += part
-      }
-    } catch {
-      throw HostError("read the file \"\(path)\"", code: error.code)
-    }
+    try WholeFile(path, limit: limit).contents()
   }
 }

@@ -1,4 +1,5 @@
 package import ArchitectureX86
+package import HostOS
 package import LinuxBoot
 
 /// What the user asks for: a pure value, checked when the machine is built from it.
@@ -23,17 +24,17 @@ package struct VMConfiguration: Sendable {
     case rom([UInt8])
   }
 
-  /// Whole files; they were read when the user named them.
+  /// Files that were opened when the user named them, and are read at each start.
   package struct Kernel: Sendable {
-    package var image: [UInt8]
-    package var initrd: [UInt8]?
+    package var image: WholeFile
+    package var initrd: WholeFile?
     package var commandLine: String
     package var modules: [Module]
     /// `nil`: as suits the kernel best.
     package var bootProtocol: BootProtocol?
 
     package init(
-      image: [UInt8], initrd: [UInt8]? = nil, commandLine: String = "", modules: [Module] = [],
+      image: WholeFile, initrd: WholeFile? = nil, commandLine: String = "", modules: [Module] = [],
       bootProtocol: BootProtocol? = nil
     ) {
       self.bootProtocol = bootProtocol
@@ -46,10 +47,10 @@ package struct VMConfiguration: Sendable {
 
   /// A further file for kernels that take them.
   package struct Module: Sendable {
-    package var file: [UInt8]
+    package var file: WholeFile
     package var commandLine: String
 
-    package init(file: [UInt8], commandLine: String = "") {
+    package init(file: WholeFile, commandLine: String = "") {
       self.file = file
       self.commandLine = commandLine
     }

@@ -1,5 +1,5 @@
 import Bits
-import Foundation
+import Glibc
 import HostOS
 import Memory
 package import SavedState

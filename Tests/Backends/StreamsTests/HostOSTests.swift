@@ -88,6 +88,36 @@ struct EventLoopTests {
   }
 }
 
+struct ChildProcessTests {
+  @Test(arguments: [
+    (ChildProcess.Stream.output, ["given"]), (.errors, ["VALUE=a b", "last"]),
+  ])
+  func `a program gets its input and variables, and one of its streams is heard`(
+    stream: ChildProcess.Stream, expected: [String]
+  ) throws {
+    let process = try ChildProcess(
+      "/bin/sh", ["-c", "read word; echo $word; echo VALUE=$VALUE >&2; printf last >&2; exit 3"],
+      environment: ["VALUE": "a b"], input: Array("given\n".utf8), reading: stream)
+    var lines: [String] = []
+    try process.lines { lines.append($0) }
+    #expect(lines == expected)
+    #expect(process.wait() == 3)
+  }
+
+  @Test func `a program that a signal ends says so as in a shell`() throws {
+    let process = try ChildProcess(
+      "/bin/sh", ["-c", "kill -TERM $$"], environment: [:], reading: .output)
+    #expect(process.wait() == 128 + SIGTERM)
+  }
+
+  @Test func `a program that is not there cannot be started`() {
+    let error = #expect(throws: HostError.self) {
+      try ChildProcess("/nonexistent/program", [], environment: [:], reading: .output)
+    }
+    #expect(error?.code == ENOENT)
+  }
+}
+
 struct FileTests {
   @Test func `a replacement appears whole or not at all`() throws {
     let path = temporaryPath("replaced")
@@ -101,6 +131,40 @@ struct FileTests {
     try file.descriptor.writeAll([1, 2])
     try file.commit()
     #expect(try HostFile.contents(of: path, limit: 10) == [1, 2])
+  }
+
+  @Test func `a whole file is read as it is each time`() throws {
+    let path = temporaryPath("whole")
+    defer { unlink(path) }
+    try HostFile.create(path).writeAll([1, 2, 3])
+    let file = try WholeFile(path, limit: 4)
+    #expect(try file.contents() == [1, 2, 3])
+    #expect(try file.contents() == [1, 2, 3])
+    try HostFile.create(path, appending: true).writeAll([4])
+    #expect(try file.contents() == [1, 2, 3, 4])
+    try HostFile.create(path, appending: true).writeAll([5])
+    let error = #expect(throws: HostError.self) { try file.contents() }
+    #expect(error?.description.contains("read the file \"\(path)\"") == true)
+    unlink(path)
+    #expect(throws: HostError.self) { try file.contents() }
+  }
+
+  @Test func `what came through a pipe is read once and kept`() async throws {
+    let path = temporaryPath("pipe")
+    defer { unlink(path) }
+    try #require(mkfifo(path, 0o600) == 0)
+    let writer = try Thread(name: "writer") {
+      try? HostFile.create(path).writeAll([1, 2, 3])
+    }
+    let file = try WholeFile(path, limit: 3)
+    writer.join()
+    #expect(try file.contents() == [1, 2, 3])
+    #expect(try file.contents() == [1, 2, 3])
+  }
+
+  @Test func `what has no end or no bytes is no whole file`() {
+    #expect(throws: HostError.self) { try WholeFile("/dev/zero", limit: 10) }
+    #expect(throws: HostError.self) { try WholeFile("/tmp", limit: 1 << 20) }
   }
 
   @Test func `a failure says what was attempted, on what, and why`() {

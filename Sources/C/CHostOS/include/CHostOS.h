@@ -39,6 +39,9 @@ int roost_terminal_is_raw(void);
 /// Puts the terminal back as it was found. Idempotent; may be called by signal handlers.
 void roost_terminal_restore(void);
 
+/// Makes a pipe, to be read from at the first handle and written to at the second; closed in programs that are started. -1
+/// with `errno` set on failure.
+int roost_pipe(int handles[2]);
 /// The reading end of the pipe that takes the numbers of caught signals; -1 with `errno` set on failure.
 int roost_signals_pipe(void);
 

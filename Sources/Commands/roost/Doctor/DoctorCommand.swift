@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
 import HostOS
 
 /// `roost doctor`: what this host can do for a machine, and what to do about what it cannot.
@@ -37,7 +37,7 @@ extension Checkup {
     let width = checks.map(\.name.count).max() ?? 0
     var lines: [String] = []
     for check in checks {
-      let name = check.name.padding(toLength: width, withPad: " ", startingAt: 0)
+      let name = check.name.padded(to: width)
       lines.append("\(check.state.mark(coloured: coloured))  \(name)  \(check.finding)")
       if let remedy = check.remedy {
         lines.append(String(repeating: " ", count: Check.State.markWidth + width + 4) + remedy)
@@ -53,7 +53,7 @@ extension Check.State {
   fileprivate static let markWidth = "warning".count
 
   fileprivate func mark(coloured: Bool) -> String {
-    let word = rawValue.padding(toLength: Self.markWidth, withPad: " ", startingAt: 0)
+    let word = rawValue.padded(to: Self.markWidth)
     guard coloured else { return word }
     let colour =
       switch self {

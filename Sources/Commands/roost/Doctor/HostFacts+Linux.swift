@@ -1,5 +1,5 @@
 import ArchitectureX86
-import Foundation
+import FoundationEssentials
 import HostOS
 import KVM
 

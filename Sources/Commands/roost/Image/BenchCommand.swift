@@ -1,6 +1,6 @@
 import ArgumentParser
 import Disks
-import Foundation
+import FoundationEssentials
 import Monitor
 
 /// `roost image bench`: how quickly an image answers.
@@ -65,10 +65,12 @@ struct BenchCommand: ParsableCommand {
         requestsPerSecond: found.requestsPerSecond, bytesPerSecond: found.bytesPerSecond,
         answeredAtOnce: found.answeredAtOnce)
       try report.print(figures) {
-        String(
-          format: "%d requests in %.3f s: %.0f a second, %.1f MiB/s; %d answered at once.",
-          figures.requests, figures.seconds, figures.requestsPerSecond,
-          figures.bytesPerSecond / 1_048_576, figures.answeredAtOnce)
+        """
+        \(figures.requests) requests in \(figures.seconds.text(decimals: 3)) s: \
+        \(figures.requestsPerSecond.text(decimals: 0)) a second, \
+        \((figures.bytesPerSecond / 1_048_576).text(decimals: 1)) MiB/s; \
+        \(figures.answeredAtOnce) answered at once.
+        """
       }
     }
   }

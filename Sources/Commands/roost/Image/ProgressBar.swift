@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 import HostOS
 import Monitor
 
@@ -20,7 +20,7 @@ final class ProgressBar {
     if isTerminal, percent != shown {
       shown = percent
       let bar = String(repeating: "#", count: percent * 40 / 100)
-        .padding(toLength: 40, withPad: ".", startingAt: 0)
+        .padded(to: 40, with: ".")
       StandardError.write("\r[\(bar)] \(percent) %")
     }
     return !Interruption.hasCome
@@ -33,9 +33,7 @@ final class ProgressBar {
     let rate = Double(done) / max(seconds, 1e-9) / Double(1 << 20)
     clear()
     StandardError.write(
-      String(
-        format: "%@ %@ in %.1f s (%.0f MiB/s).\n", verb, "\(MemorySize(bytes: done))", seconds, rate
-      )
+      "\(verb) \(MemorySize(bytes: done)) in \(seconds.text(decimals: 1)) s (\(rate.text(decimals: 0)) MiB/s).\n"
     )
   }
 

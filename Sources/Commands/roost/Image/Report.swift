@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
 
 /// In which form a command prints what it has found out.
 enum ReportFormat: String, ExpressibleByArgument, CaseIterable { case text, json }
@@ -22,6 +22,6 @@ struct ReportOptions: ParsableArguments {
 /// Lines of two columns.
 func table(_ rows: [(String, String)]) -> String {
   let width = rows.map(\.0.count).max() ?? 0
-  return rows.map { $0.0.padding(toLength: width + 2, withPad: " ", startingAt: 0) + $0.1 }
+  return rows.map { $0.0.padded(to: width + 2) + $0.1 }
     .joined(separator: "\n")
 }

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Disks
-import Foundation
+import FoundationEssentials
 import Monitor
 
 /// `roost image snapshots`: the states of a disk that its image keeps.

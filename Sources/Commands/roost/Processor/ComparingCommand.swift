@@ -138,21 +138,12 @@ struct ComparingCommand: AsyncParsableCommand {
 
   private func configuration() throws(ConfigurationError) -> VMConfiguration {
     var kernel = VMConfiguration.Kernel(
-      image: try contents("--kernel", of: self.kernel), commandLine: cmdline ?? "")
-    if let initrd { kernel.initrd = try contents("--initrd", of: initrd) }
+      image: try wholeFile("--kernel", self.kernel), commandLine: cmdline ?? "")
+    if let initrd { kernel.initrd = try wholeFile("--initrd", initrd) }
     return VMConfiguration(
       memory: try named("--memory", MemorySize(parsing: memory)), processors: 1,
       model: try ProcessorModel.parse(processor.cpu), boot: .kernel(kernel), debugExitPort: nil,
       restartsOnReset: false)
-  }
-
-  private func contents(_ option: String, of path: String) throws(ConfigurationError) -> [UInt8] {
-    do throws(HostError) {
-      return try HostFile.contents(of: path, limit: 2 << 30)
-    } catch {
-      throw ConfigurationError(
-        "\(option) \(path)", "Roost cannot read the file (\(error.reason)); name one that it can.")
-    }
   }
 }
 

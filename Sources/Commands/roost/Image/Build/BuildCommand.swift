@@ -1,6 +1,6 @@
 import ArgumentParser
 import Disks
-import Foundation
+import FoundationEssentials
 import HostOS
 import Monitor
 

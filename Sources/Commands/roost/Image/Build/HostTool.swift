@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import HostOS
 import Monitor
 
 /// A program of the host's that does part of the work.
@@ -8,7 +9,7 @@ struct HostTool {
   /// Finds a program in `PATH`, or where system programs lie.
   init(_ name: String, package: String) throws(ConfigurationError) {
     let folders =
-      (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
+      (Self.environment["PATH"] ?? "").split(separator: ":").map(String.init)
       + ["/usr/sbin", "/sbin"]
     guard
       let path = folders.lazy.map({ "\($0)/\(name)" }).first(where: {
@@ -21,54 +22,30 @@ struct HostTool {
     self.path = path
   }
 
+  private static var environment: [String: String] { ProcessInfo.processInfo.environment }
+
   /// Runs the program to its end; hands each line of its standard error to `hear`.
   ///
   /// - Returns: its exit status.
-  func run(_ arguments: [String], hear: @escaping @Sendable (String) -> Void) throws -> Int32 {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
-    var environment = ProcessInfo.processInfo.environment
+  func run(_ arguments: [String], hear: (String) -> Void) throws -> Int32 {
+    var environment = Self.environment
     environment["PATH"] = (environment["PATH"] ?? "") + ":/usr/sbin:/sbin"
     environment["LC_ALL"] = "C"
     environment["DEBIAN_FRONTEND"] = "noninteractive"
-    process.environment = environment
-    let pipe = Pipe()
-    process.standardError = pipe
-    process.standardOutput = FileHandle.nullDevice
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    var rest = Data()
-    while true {
-      let part = pipe.fileHandleForReading.availableData
-      if part.isEmpty { break }
-      rest += part
-      while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-        hear(String(decoding: rest[..<end], as: UTF8.self))
-        rest = rest[(end + 1)...]
-      }
-    }
-    if !rest.isEmpty { hear(String(decoding: rest, as: UTF8.self)) }
-    process.waitUntilExit()
-    return process.terminationStatus
+    let process = try ChildProcess(path, arguments, environment: environment, reading: .errors)
+    try process.lines(hear)
+    return process.wait()
   }
 
   /// Runs the program with a short text as its input.
   ///
   /// - Returns: its standard output.
   func output(_ arguments: [String], input: String) throws -> String {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
-    let (given, made) = (Pipe(), Pipe())
-    process.standardInput = given
-    process.standardOutput = made
-    process.standardError = FileHandle.nullDevice
-    try process.run()
-    try given.fileHandleForWriting.write(contentsOf: Data(input.utf8))
-    try given.fileHandleForWriting.close()
-    let output = made.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return String(decoding: output, as: UTF8.self)
+    let process = try ChildProcess(
+      path, arguments, environment: Self.environment, input: Array(input.utf8), reading: .output)
+    var lines: [String] = []
+    try process.lines { lines.append($0) }
+    _ = process.wait()
+    return lines.joined(separator: "\n")
   }
 }

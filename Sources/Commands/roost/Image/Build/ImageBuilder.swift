@@ -1,6 +1,7 @@
 import ArgumentParser
 import Disks
-import Foundation
+import FoundationEssentials
+import Glibc
 import HostOS
 import Monitor
 import Synchronization
@@ -76,14 +77,14 @@ struct ImageBuilder {
       partitions: [
         .init(type: GUIDPartitionTable.Kind.linuxRootX86_64, name: "root", sectors: first...last)
       ])
-    try Data().write(to: disk)
-    let file = try FileHandle(forWritingTo: disk)
-    try file.truncate(atOffset: size)
-    try file.seek(toOffset: 0)
-    try file.write(contentsOf: table.primary)
-    try file.seek(toOffset: table.backup.sector * GUIDPartitionTable.sectorSize)
-    try file.write(contentsOf: table.backup.bytes)
-    try file.close()
+    let file = try StorageFile.open(disk.path, [.writable, .new])
+    try file.resize(to: size)
+    for (sector, bytes) in [(0, table.primary), table.backup] {
+      var bytes = bytes
+      try bytes.withUnsafeMutableBytes {
+        try file.write([$0], at: sector * GUIDPartitionTable.sectorSize)
+      }
+    }
   }
 
   /// The length of the root partition in blocks.

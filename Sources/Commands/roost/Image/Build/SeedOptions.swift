@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import FoundationEssentials
 import HostOS
 import Monitor
 import Volumes
@@ -72,7 +72,7 @@ struct SeedOptions: ParsableArguments {
     guard output.hasPrefix("$6$") else {
       throw ConfigurationError("--password", "openssl could not hash it: give --ssh-key instead.")
     }
-    return output.trimmingCharacters(in: .newlines)
+    return output
   }
 }
 
