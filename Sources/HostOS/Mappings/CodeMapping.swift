@@ -21,6 +21,12 @@ package final class CodeMapping {
     self.executable = UnsafeRawPointer(executable)
   }
 
+  /// Says that what lies in a range of whole pages is mostly written: it need not be mapped twice any more, until somebody
+  /// writes there again.
+  package func settle(_ range: Range<Int>) {
+    madvise(writable + range.lowerBound, range.count, MADV_DONTNEED)
+  }
+
   deinit {
     munmap(writable, count)
     munmap(UnsafeMutableRawPointer(mutating: executable), count)

@@ -5,12 +5,16 @@ import Testing
   var polling = AdaptivePolling(longest: 100_000)
 
   @Test mutating func `a thread sleeps at once before it knows of short waits`() {
-    #expect(polling.poll { Issue.record("it looks"); return true } == false)
+    #expect(
+      polling.poll {
+        Issue.record("it looks"); return true
+      } == false)
     polling.slept(nanoseconds: 5_000_000)
     #expect(polling.window == 0)
   }
 
-  @Test mutating func `it looks for longer than the last short wait, and at most for the longest`() {
+  @Test mutating func `it looks for longer than the last short wait, and at most for the longest`()
+  {
     polling.slept(nanoseconds: 30_000)
     #expect(polling.window == 45_000)
     polling.slept(nanoseconds: 1)
@@ -25,7 +29,7 @@ import Testing
     #expect(polling.window == 0)
   }
 
-  @Test mutating func `it stops looking when there is something, or when it has looked long enough`() {
+  @Test mutating func `it stops looking when there is something, or after its time`() {
     polling.slept(nanoseconds: 90_000)
     var looks = 0
     let isThere = polling.poll {

@@ -414,6 +414,11 @@ struct Assembler {
 }
 
 extension Assembler.Fixup {
+  /// The one that was so many bytes from `start`.
+  init(_ offset: Int, from start: UnsafeMutableRawPointer) {
+    place = (start + offset).assumingMemoryBound(to: UInt8.self)
+  }
+
   /// Where the distance lies, as a number of bytes from `start`.
   func offset(from start: UnsafeMutableRawPointer) -> Int { UnsafeMutableRawPointer(place) - start }
 

@@ -20,6 +20,8 @@ package final class SameISATranslator: CodeTranslator {
   /// Where code starts, behind the gates, and where the next goes: numbers of bytes.
   private let start: Int
   private var used: Int
+  /// Up to where it is written, but for jumps that are still to be led elsewhere.
+  private var settled = 0
   /// By page, and then by variant.
   private var pages: [Int: [Int: NativePage]] = [:]
   /// How often pages have lost host code because they were written, less how often they went without since.
@@ -130,10 +132,29 @@ package final class SameISATranslator: CodeTranslator {
       distance: mapping.executable - UnsafeRawPointer(mapping.writable))
   }
 
+  /// The address at which a place in the code runs, and the other way round.
+  private func address(_ place: NativeStep.Place) -> UInt64 {
+    UInt64(UInt(bitPattern: mapping.executable)) + UInt64(place)
+  }
+
+  private func place(_ address: UInt64) -> NativeStep.Place {
+    NativeStep.Place(address - UInt64(UInt(bitPattern: mapping.executable)))
+  }
+
+  private func op(_ step: NativeStep) -> UnsafePointer<x86_op> {
+    UnsafePointer(core.cpu.pointee.ops.unsafelyUnwrapped) + Int(step.op)
+  }
+
   private func commit(_ a: Assembler) {
     used = (UnsafeMutableRawPointer(a.cursor) - mapping.writable + 15) & ~15
     counts.bytes.store(used, ordering: .relaxed)
+    let end = used & ~(Self.settledAtOnce - 1)
+    guard end > settled else { return }
+    mapping.settle(settled..<end)
+    settled = end
   }
+
+  private static let settledAtOnce = 256 << 10
 
   private func write(_ region: Region, _ native: NativePage, isUser: Bool) {
     var emitter = Emitter(
@@ -144,22 +165,22 @@ package final class SameISATranslator: CodeTranslator {
       else {
         return nil
       }
-      return step.body
+      return address(step.body)
     }
-    for (number, step) in region.steps.enumerated() where emitter.bodies[number] != 0 {
-      native.steps[step.offset] = NativePage.Step(
-        body: emitter.bodies[number], op: step.op, liveBefore: step.liveBefore,
-        uses: region.uses, isForeign: step.isForeign)
-    }
+    native.steps.add(
+      region.steps.indices.filter { emitter.bodies[$0] != 0 }.map { number in
+        let step = region.steps[number]
+        return NativeStep(
+          offset: UInt16(step.offset), liveBefore: step.liveBefore, uses: region.uses,
+          isForeign: step.isForeign, op: UInt32(emitter.number(of: step.op)),
+          body: place(emitter.bodies[number]))
+      })
     for (fixup, target) in emitter.outward { lead(fixup, to: target, region, native, &emitter) }
     publish(region, native, &emitter)
-    for step in region.steps where native.steps[step.offset] != nil {
-      guard let links = native.links.removeValue(forKey: step.offset) else { continue }
-      for link in links {
-        emitter.a.bind(
-          link.fixup,
-          to: flagsEntry(step.offset, native, has: link.has, &emitter))
-      }
+    for link in native.takeLinks() {
+      emitter.a.bind(
+        Assembler.Fixup(Int(link.place), from: mapping.writable),
+        to: flagsEntry(Int(link.target), native, has: link.has, &emitter))
     }
     commit(emitter.a)
   }
@@ -175,9 +196,11 @@ package final class SameISATranslator: CodeTranslator {
     }
     emitter.a.bind(fixup)
     emitter.leaveToLoop(at: target, .live)
-    guard comparison == nil else { return }
-    native.links[target, default: []].append(
-      NativePage.OpenLink(fixup: fixup, has: region.uses))
+    guard comparison == nil, (0..<4096).contains(target) else { return }
+    native.add(
+      NativePage.OpenLink(
+        target: UInt16(target), has: region.uses,
+        place: NativeStep.Place(fixup.offset(from: mapping.writable))))
   }
 
   // MARK: - Entries
@@ -210,13 +233,13 @@ package final class SameISATranslator: CodeTranslator {
   private func publish(_ offset: Int, _ native: NativePage, _ emitter: inout Emitter) {
     guard let step = native.steps[offset], !step.isForeign else { return }
     let entry = savedFlagsEntry(offset, native, &emitter)
-    let op = UnsafeMutablePointer(mutating: step.op)
-    let kept = X86Processor.native(step.op)
+    let op = UnsafeMutablePointer(mutating: op(step))
+    let kept = X86Processor.native(op)
     let present = UInt64(unsafeBitCast(op.pointee.run, to: UInt.self))
     guard present != gates.enter, present != gates.enterWithoutFlags else { return }
     let gate = step.liveBefore.isEmpty && step.uses.isEmpty ? gates.enterWithoutFlags : gates.enter
     if let comparison, let unit = native.units[offset] {
-      return comparison.publish(step.op, of: unit, at: offset, entry: entry, gate: gate)
+      return comparison.publish(op, of: unit, at: offset, entry: entry, gate: gate)
     }
     let run = unsafeBitCast(
       UInt(gate),
@@ -232,8 +255,8 @@ package final class SameISATranslator: CodeTranslator {
     _ offset: Int, _ native: NativePage, _ emitter: inout Emitter
   ) -> UInt64 {
     guard let step = native.steps[offset] else { return 0 }
-    if step.entry != 0 { return step.entry }
-    var entry = step.body
+    if step.entry != 0 { return address(step.entry) }
+    var entry = address(step.body)
     if !step.uses.isEmpty || !step.liveBefore.isEmpty {
       entry = emitter.a.here
       if step.uses.contains(.vectors) {
@@ -241,19 +264,19 @@ package final class SameISATranslator: CodeTranslator {
       }
       if step.uses.contains(.x87) { bringIn(Field.hasX87, by: gates.loadX87, for: step, &emitter) }
       if !step.liveBefore.isEmpty { emitter.restoreFlags() }
-      emitter.a.jump(to: step.body)
+      emitter.a.jump(to: address(step.body))
     }
-    native.steps[offset]?.entry = entry
+    native.steps[offset]?.entry = place(entry)
     return entry
   }
 
   /// Calls a gate that brings state into the host's registers, unless it is there.
   private func bringIn(
-    _ isThere: Int, by gate: UInt64, for step: NativePage.Step, _ emitter: inout Emitter
+    _ isThere: Int, by gate: UInt64, for step: NativeStep, _ emitter: inout Emitter
   ) {
     emitter.a.arithmetic(.cmp, Field.at(isThere), constant: 0, .doubleword)
     let isDone = emitter.a.jump(if: .notZero)
-    emitter.a.loadConstant(scratch2, emitter.number(of: step.op))
+    emitter.a.loadConstant(scratch2, UInt64(step.op))
     emitter.a.call(gate)
     emitter.a.bind(isDone)
   }
@@ -263,14 +286,14 @@ package final class SameISATranslator: CodeTranslator {
     _ offset: Int, _ native: NativePage, has: HostState, _ emitter: inout Emitter
   ) -> UInt64 {
     guard let step = native.steps[offset] else { return gates.leaving }
-    if step.uses.isSubset(of: has) { return step.body }
-    if step.flagsEntry != 0 { return step.flagsEntry }
+    if step.uses.isSubset(of: has) { return address(step.body) }
+    if step.flagsEntry != 0 { return address(step.flagsEntry) }
     // Made once, however many jumps lead here: room is kept for one.
     let entry = savedFlagsEntry(offset, native, &emitter)
     let flagsEntry = emitter.a.here
     emitter.saveFlags()
     emitter.a.jump(to: entry)
-    native.steps[offset]?.flagsEntry = flagsEntry
+    native.steps[offset]?.flagsEntry = place(flagsEntry)
     return flagsEntry
   }
 
@@ -289,6 +312,7 @@ package final class SameISATranslator: CodeTranslator {
     pages.removeAll()
     losses.removeAll()
     used = start
+    settled = 0
     counts.bytes.store(used, ordering: .relaxed)
     counts.resets.add(1, ordering: .relaxed)
   }

@@ -1,7 +1,8 @@
+import Glibc
+
 /// At each offset in a page, the number of the op of the instruction there, plus one, or zero: in lines of 64 bytes, of
 /// which only those take room that hold an instruction.
 struct CodeTable {
-  private typealias Line = UnsafeMutablePointer<UInt32>
   private static let lineSize = 64
   private var lines = InlineArray<64, Line?>(repeating: nil)
   /// Which lines there are, a bit each.
@@ -14,13 +15,10 @@ struct CodeTable {
     }
     set {
       let number = offset / Self.lineSize
-      if lines[number] == nil {
-        let line = Line.allocate(capacity: Self.lineSize)
-        line.initialize(repeating: 0, count: Self.lineSize)
-        lines[number] = line
-        present |= 1 << UInt64(number)
-      }
-      lines[number]![offset % Self.lineSize] = newValue
+      var line = lines[number] ?? Line()
+      line.set(newValue, at: offset % Self.lineSize)
+      lines[number] = line
+      present |= 1 << UInt64(number)
     }
   }
 
@@ -30,7 +28,7 @@ struct CodeTable {
       let number = present.trailingZeroBitCount
       present &= present - 1
       guard let line = lines[number] else { continue }
-      for place in 0..<Self.lineSize where line[place] != 0 { body(line[place]) }
+      line.forEach(body)
       line.deallocate()
       lines[number] = nil
     }
@@ -38,4 +36,58 @@ struct CodeTable {
 
   /// Gives its lines back.
   mutating func deallocate() { removeAll { _ in } }
+}
+
+/// The numbers at 64 places, of which most are zero: a bit for each place, then the numbers at those whose bit is set.
+private struct Line {
+  private var memory: UnsafeMutableRawPointer
+  /// By how many numbers it grows.
+  private static let growth = 4
+
+  init() {
+    memory = Self.resized(nil, 0)
+    places = 0
+  }
+
+  private var places: UInt64 {
+    get { memory.load(as: UInt64.self) }
+    nonmutating set { memory.storeBytes(of: newValue, as: UInt64.self) }
+  }
+
+  private var numbers: UnsafeMutablePointer<UInt32> {
+    (memory + 8).assumingMemoryBound(to: UInt32.self)
+  }
+
+  private static func resized(
+    _ memory: UnsafeMutableRawPointer?, _ count: Int
+  ) -> UnsafeMutableRawPointer {
+    guard let memory = realloc(memory, 8 + 4 * count) else {
+      preconditionFailure("the host refused memory for decoded code")
+    }
+    return memory
+  }
+
+  subscript(place: Int) -> UInt32 {
+    let bit: UInt64 = 1 << UInt64(place)
+    guard places & bit != 0 else { return 0 }
+    return numbers[(places & (bit - 1)).nonzeroBitCount]
+  }
+
+  mutating func set(_ number: UInt32, at place: Int) {
+    let bit: UInt64 = 1 << UInt64(place)
+    let index = (places & (bit - 1)).nonzeroBitCount
+    if places & bit == 0 {
+      let count = places.nonzeroBitCount
+      if count % Self.growth == 0 { memory = Self.resized(memory, count + Self.growth) }
+      (numbers + index + 1).update(from: numbers + index, count: count - index)
+      places |= bit
+    }
+    numbers[index] = number
+  }
+
+  func forEach(_ body: (UInt32) -> Void) {
+    for index in 0..<places.nonzeroBitCount { body(numbers[index]) }
+  }
+
+  func deallocate() { free(memory) }
 }
