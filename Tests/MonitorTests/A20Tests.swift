@@ -72,16 +72,17 @@ struct A20Tests {
     #expect(try await outcome(code) == .debugExit(0x22))
   }
 
-  /// A machine that has closed its gate, and counts for a while before it says how it finds it.
-  private func closedMachine(on loop: EventLoop) async throws -> VirtualMachine {
+  /// A machine that has closed its gate, and waits for a byte before it says how it finds it.
+  private func closedMachine(
+    on loop: EventLoop, _ com1: RecordingStream
+  ) async throws -> VirtualMachine {
     let code: [UInt8] =
       Self.closePort92 + [
-        0x66, 0xff, 0x06, 0x00, 0x06,  // again: inc dword [0600h]
-        0x66, 0x81, 0x3e, 0x00, 0x06, 0x00, 0x00, 0x00, 0x08,  // cmp dword [0600h], 8000000h
-        0x75, 0xf0,  // jne again
+        0xba, 0xfd, 0x03,  // mov dx, 3fdh
+        0xec, 0xa8, 0x01, 0x74, 0xfb,  // again: in al, dx; test al, 1; jz again
       ]
     let machine = try SoftwareMachineTests.makeMachine(
-      Self.prologue + code + Self.verdict, on: loop)
+      Self.prologue + code + Self.verdict, on: loop, com1: com1)
     try await machine.start()
     #expect(await eventually { await machine.inspect("a20") == "false" })
     return machine
@@ -92,22 +93,28 @@ struct A20Tests {
     defer { unlink(path) }
     let loop = try EventLoop(name: "machine")
     defer { loop.stop() }
-    let machine = try await closedMachine(on: loop)
+    let machine = try await closedMachine(on: loop, RecordingStream())
     try await machine.save(to: path)
     await machine.stop()
+    var backends = Rig.backends
+    let com1 = RecordingStream()
+    backends.serial[0] = com1
     let restored = try VirtualMachine(
-      restoring: path, engine: SoftwareEngine(), loop: loop, backends: Rig.backends, log: Self.log)
+      restoring: path, engine: SoftwareEngine(), loop: loop, backends: backends, log: Self.log)
     #expect(await restored.inspect("a20") == "true")
     try await restored.start()
     #expect(await restored.inspect("a20") == "false")
+    com1.deliver([0])
     #expect(await restored.end() == .debugExit(0x11))
   }
 
   @Test func `a machine that is moved takes its gate along`() async throws {
     let loop = try EventLoop(name: "machine")
     defer { loop.stop() }
-    let machine = try await closedMachine(on: loop)
+    let com1 = RecordingStream()
+    let machine = try await closedMachine(on: loop, com1)
     try await machine.move(to: SoftwareEngine())
+    com1.deliver([0])
     #expect(await machine.end() == .debugExit(0x11))
   }
 }

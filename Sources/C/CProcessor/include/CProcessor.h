@@ -113,6 +113,8 @@ struct x86_cpu {
   uint64_t segment_read_end[8], segment_write_end[8];
   /// What these ends were computed for: see Segments+Bounds.swift.
   uint32_t segment_rules;
+  /// Whether code is 32-bit protected mode's, and ES, CS, SS and DS hold all 4 GiB from address zero on.
+  uint32_t has_flat_segments;
 
   /// Valid whenever threaded code is not running; while it runs, an op knows its own address.
   uint64_t rip;

@@ -250,8 +250,8 @@ struct Assembler {
     }
   }
 
-  mutating func loadAddress(_ to: Register, _ address: Address) {
-    instruction(Encoding(0x8d, isW: true), reg: to.rawValue, .memory(address))
+  mutating func loadAddress(_ to: Register, _ address: Address, _ size: Size = .quadword) {
+    instruction(sized(0x8d, size), reg: to.rawValue, .memory(address))
   }
 
   // MARK: - Arithmetic

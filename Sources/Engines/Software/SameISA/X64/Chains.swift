@@ -12,9 +12,9 @@ extension Emitter {
 
   /// The host address of what lies at the guest's stack pointer plus `displacement`, in `scratch`.
   private mutating func stackAddress(
-    _ displacement: Int, bytes: Int = 8, write: Bool
+    _ displacement: Int, bytes: Int, write: Bool
   ) -> Assembler.Fixup {
-    a.loadAddress(scratch, Address(stack, displacement))
+    a.loadAddress(scratch, Address(stack, displacement), width)
     return check(bytes: bytes, write: write)
   }
 
@@ -29,18 +29,18 @@ extension Emitter {
     let flags = saveLiveFlags(step)
     var slow: [Assembler.Fixup] = []
     if case .memory = source {
-      slow += checkedAddress(step, bytes: 8, write: false)
-      a.load(scratch, Address(scratch))
+      slow += checkedAddress(step, bytes: wordBytes, write: false)
+      a.load(scratch, Address(scratch), width)
       a.store(Field.at(Field.held), scratch)
     }
-    slow.append(stackAddress(-8, write: true))
+    slow.append(stackAddress(-wordBytes, bytes: wordBytes, write: true))
     if case .constant(let value) = source {
-      a.storeConstant(Address(scratch), value)
+      a.storeConstant(Address(scratch), value, width)
     } else {
       a.load(scratch2, Field.at(Field.held))
-      a.store(Address(scratch), scratch2)
+      a.store(Address(scratch), scratch2, width)
     }
-    a.loadAddress(stack, Address(stack, -8))
+    moveStack(by: -wordBytes)
     if flags == .saved { restoreFlags() }
     addSlowPath(slow, step, flags)
   }
@@ -48,18 +48,18 @@ extension Emitter {
   /// Pushes registers, the first of them first.
   mutating func push(_ step: Region.Step, _ registers: [UInt8]) {
     let flags = saveLiveFlags(step)
-    let bytes = 8 * registers.count
+    let bytes = wordBytes * registers.count
     let slow = stackAddress(-bytes, bytes: bytes, write: true)
     for (number, register) in registers.enumerated() {
-      let place = Address(scratch, bytes - 8 * (number + 1))
+      let place = Address(scratch, bytes - wordBytes * (number + 1))
       if let host = host(register) {
-        a.store(place, host)
+        a.store(place, host, width)
       } else {
         a.load(scratch2, slot(register))
-        a.store(place, scratch2)
+        a.store(place, scratch2, width)
       }
     }
-    a.loadAddress(stack, Address(stack, -bytes))
+    moveStack(by: -bytes)
     if flags == .saved { restoreFlags() }
     addSlowPath([slow], step, flags)
   }
@@ -67,14 +67,15 @@ extension Emitter {
   /// Pops registers, the first of them first.
   mutating func pop(_ step: Region.Step, _ registers: [UInt8]) {
     let flags = saveLiveFlags(step)
-    let slow = stackAddress(0, bytes: 8 * registers.count, write: false)
-    a.loadAddress(stack, Address(stack, 8 * registers.count))
+    let bytes = wordBytes * registers.count
+    let slow = stackAddress(0, bytes: bytes, write: false)
+    moveStack(by: bytes)
     for (number, register) in registers.enumerated() {
-      let place = Address(scratch, 8 * number)
+      let place = Address(scratch, wordBytes * number)
       if let host = host(register) {
-        a.load(host, place)
+        a.load(host, place, width)
       } else {
-        a.load(scratch2, place)
+        a.load(scratch2, place, width)
         a.store(slot(register), scratch2)
       }
     }
@@ -84,10 +85,10 @@ extension Emitter {
 
   mutating func leaveFrame(_ step: Region.Step) {
     let flags = saveLiveFlags(step)
-    a.move(scratch, .rbp)
-    let slow = check(bytes: 8, write: false)
-    a.loadAddress(stack, Address(.rbp, 8))
-    a.load(.rbp, Address(scratch))
+    a.move(scratch, .rbp, width)
+    let slow = check(bytes: wordBytes, write: false)
+    a.loadAddress(stack, Address(.rbp, wordBytes), width)
+    a.load(.rbp, Address(scratch), width)
     if flags == .saved { restoreFlags() }
     addSlowPath([slow], step, flags)
   }
@@ -98,13 +99,13 @@ extension Emitter {
     guard (0..<4096).contains(target) else {
       saveFlags()
       a.load(scratch, Field.at(Field.pageBase))
-      a.loadAddress(scratch, Address(scratch, target))
+      a.loadAddress(scratch, Address(scratch, target), width)
       return dispatch(step, [], .call)
     }
     let live = region.number(at: target).map { region.steps[$0].liveBefore } ?? .all
     if !live.isEmpty { saveFlags() }
     let slow = pushReturnAddress(step)
-    a.loadAddress(stack, Address(stack, -8))
+    moveStack(by: -wordBytes)
     if !live.isEmpty { restoreFlags() }
     addSlowPath([slow], step, live.isEmpty ? .dead : .saved)
     goOn(to: target, from: step)
@@ -112,11 +113,15 @@ extension Emitter {
 
   /// Stores the address after the step below the stack pointer, which stays.
   private mutating func pushReturnAddress(_ step: Region.Step) -> Assembler.Fixup {
-    let slow = stackAddress(-8, write: true)
+    let slow = stackAddress(-wordBytes, bytes: wordBytes, write: true)
     a.load(scratch2, Field.at(Field.pageBase))
     a.loadAddress(scratch2, Address(scratch2, step.next))
-    a.store(Address(scratch), scratch2)
+    a.store(Address(scratch), scratch2, width)
     return slow
+  }
+
+  private mutating func moveStack(by distance: Int) {
+    a.loadAddress(stack, Address(stack, distance), width)
   }
 
   mutating func callIndirect(_ step: Region.Step) {
@@ -135,18 +140,18 @@ extension Emitter {
   private mutating func loadTarget(_ step: Region.Step) -> [Assembler.Fixup] {
     let i = step.instruction
     if i.isMemory {
-      let slow = checkedAddress(step, bytes: 8, write: false)
-      a.load(scratch, Address(scratch))
+      let slow = checkedAddress(step, bytes: wordBytes, write: false)
+      a.load(scratch, Address(scratch), width)
       return slow
     }
-    if let host = host(i.rm) { a.move(scratch, host) } else { a.load(scratch, slot(i.rm)) }
+    if let host = host(i.rm) { a.move(scratch, host, width) } else { a.load(scratch, slot(i.rm)) }
     return []
   }
 
   mutating func returnNear(_ step: Region.Step, releasing count: Int) {
     saveFlags()
-    let slow = stackAddress(0, write: false)
-    a.load(scratch, Address(scratch))
+    let slow = stackAddress(0, bytes: wordBytes, write: false)
+    a.load(scratch, Address(scratch), width)
     dispatch(step, [slow], .returnNear(count))
   }
 
@@ -154,7 +159,7 @@ extension Emitter {
   mutating func goAway(to target: Int, from step: Region.Step) {
     saveFlags()
     a.load(scratch, Field.at(Field.pageBase))
-    a.loadAddress(scratch, Address(scratch, target))
+    a.loadAddress(scratch, Address(scratch, target), width)
     if case .jump = step.meaning { return dispatch(step, [], .jump) }
     if case .conditionalJump = step.meaning { return dispatch(step, [], .jump) }
     // Behind the last instruction of a page: the run loop knows the way where the jump cache does not.
@@ -205,11 +210,11 @@ extension Emitter {
       slow.append(pushReturnAddress(step))
       a.load(scratch, Field.at(Field.held))
       a.load(scratch2, Field.at(Field.held + 8))
-      a.loadAddress(stack, Address(stack, -8))
+      moveStack(by: -wordBytes)
     } else {
       a.load(scratch2, entry(16))
     }
-    if case .returnNear(let count) = transfer { a.loadAddress(stack, Address(stack, 8 + count)) }
+    if case .returnNear(let count) = transfer { moveStack(by: wordBytes + count) }
     a.arithmetic(.and, scratch, constant: -4096)
     a.store(Field.at(Field.pageBase), scratch)
     a.jump(through: Address(scratch2, Field.native))

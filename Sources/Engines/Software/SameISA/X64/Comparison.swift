@@ -18,7 +18,7 @@ final class ComparedUnit {
     self.region = region
     bytes = page.bytes
     code = RehearsedCode(
-      region.steps.map { ($0.offset, $0.instruction) }, for: core)
+      region.steps.map { ($0.offset, $0.decoded) }, for: core)
   }
 }
 
@@ -320,7 +320,8 @@ extension Comparison {
   ) -> ComparedDifference {
     let base = start.rip & ~0xfff
     let page = UnsafeRawBufferPointer(start: entry.unit.bytes, count: 4096)
-    let disassembler = Disassembler(mode: .bits64, features: core.features)
+    let mode = entry.unit.region.steps.first?.decoded.mode ?? .bits64
+    let disassembler = Disassembler(mode: mode, features: core.features)
     func line(_ step: Region.Step) -> String {
       let address = base + UInt64(step.offset)
       let bytes = Array(page[step.offset..<step.next])

@@ -11,6 +11,8 @@ struct Emitter {
   let region: Region
   let gates: Gates
   let isUser: Bool
+  /// Addresses and what lies on the stack: 32 bits in protected mode, 64 in 64-bit mode.
+  let width: Size
   /// Whether only jumps forward stay in the region's host code: see Comparison.swift.
   let isForward: Bool
   /// The first op of the core, from which ops are numbered.
@@ -60,13 +62,14 @@ struct Emitter {
   static let bytesPerStep = 512
 
   init(
-    _ a: Assembler, _ region: Region, gates: Gates, isUser: Bool, isForward: Bool = false,
+    _ a: Assembler, _ region: Region, gates: Gates, _ variant: CodeVariant, isForward: Bool = false,
     firstOp: UnsafePointer<x86_op>
   ) {
     self.a = a
     self.region = region
     self.gates = gates
-    self.isUser = isUser
+    isUser = variant.isUser
+    width = variant.isFlat ? .doubleword : .quadword
     self.isForward = isForward
     self.firstOp = firstOp
     bodies.reserveCapacity(region.steps.count)
@@ -108,6 +111,9 @@ struct Emitter {
 
   func number(of op: UnsafePointer<x86_op>) -> UInt64 { UInt64(op - firstOp) }
 
+  /// Bytes of an address and of what lies on the stack.
+  var wordBytes: Int { width == .doubleword ? 4 : 8 }
+
   /// Leaves to an op.
   mutating func leave(
     to op: UnsafePointer<x86_op>, _ flags: Gates.Flags, _ successor: Gates.Successor
@@ -119,7 +125,7 @@ struct Emitter {
   /// Leaves to the run loop, which goes on at an offset of the page.
   mutating func leaveToLoop(at target: Int, _ flags: Gates.Flags) {
     a.load(scratch2, Field.at(Field.pageBase))
-    a.loadAddress(scratch2, Address(scratch2, target))
+    a.loadAddress(scratch2, Address(scratch2, target), width)
     a.store(Field.at(Field.rip), scratch2)
     a.jump(to: gates.exit(flags, .loop))
   }

@@ -33,6 +33,9 @@ enum Field {
 
   static let pageBase = offset(\.page_base)
   static let segmentBase = offset(\.segment_base)
+  /// Where ES ends for reads and for writes; behind it the other segments.
+  static let segmentReadEnd = offset(\.segment_read_end) + 16
+  static let segmentWriteEnd = offset(\.segment_write_end) + 16
   static let flagResult = offset(\.flag_result)
   static let flagCarry = offset(\.flag_carry)
   static let flagDelta = offset(\.flag_delta)

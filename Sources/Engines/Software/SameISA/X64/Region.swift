@@ -7,6 +7,9 @@ import X86Processor
 struct Region {
   struct Step {
     let offset: Int
+    /// As it stands in the page.
+    let decoded: Instruction
+    /// The instruction of 64-bit mode that does the same, or itself.
     let instruction: Instruction
     let meaning: Meaning
     let op: UnsafePointer<x86_op>
@@ -48,14 +51,18 @@ struct Region {
     while let offset = waiting.popLast(), steps.count < Self.mostSteps {
       guard (0..<4096).contains(offset), numbers[offset] == nil, !isDone(offset),
         let op = page.op(at: offset), !isUndefined(op),
-        let i = try? Decoder.decode(
+        let decoded = try? Decoder.decode(
           UnsafeRawBufferPointer(rebasing: bytes[offset...]), mode: page.variant.mode)
       else { continue }
+      let i = page.variant.isFlat ? decoded.in64BitMode : decoded
+      let meaning =
+        i.map {
+          Meaning(
+            $0, next: offset + Int($0.length), vectors: !page.variant.isVectorDisabled,
+            guest: guest, host: host)
+        } ?? .foreign
       let step = Step(
-        offset: offset, instruction: i,
-        meaning: Meaning(
-          i, next: offset + Int(i.length), vectors: !page.variant.isVectorDisabled, guest: guest,
-          host: host), op: op)
+        offset: offset, decoded: decoded, instruction: i ?? decoded, meaning: meaning, op: op)
       numbers[offset] = steps.count
       steps.append(step)
       // What follows is looked at first: it is likelier to run.

@@ -92,7 +92,7 @@ package final class SameISATranslator: CodeTranslator {
   // MARK: - Translating
 
   package func translate(_ page: HotPage, from offset: Int) -> Bool {
-    guard page.variant.mode == .bits64 else { return true }
+    guard page.variant.mode == .bits64 || page.variant.isFlat else { return true }
     if !isExact, let lost = losses[page.page], lost >= Self.mostLosses {
       losses[page.page] = lost - 1
       // So that it is asked for again.
@@ -107,7 +107,7 @@ package final class SameISATranslator: CodeTranslator {
         ordering: .relaxed)
     }
     let native = pages[page.page]?[page.variant.number] ?? NativePage()
-    if native.steps[offset] != nil { return publishAlone(native, offset) }
+    if native.steps[offset] != nil { return publishAlone(native, offset, page.variant) }
     let region = Region(
       page, from: offset, guest: guest, host: host, isExact: isExact
     ) { native.steps[$0] != nil }
@@ -120,7 +120,7 @@ package final class SameISATranslator: CodeTranslator {
       for step in region.steps { native.units[step.offset] = unit }
     }
     pages[page.page, default: [:]][page.variant.number] = native
-    write(region, native, isUser: page.variant.isUser)
+    write(region, native, page.variant)
     counts.regions.add(1, ordering: .relaxed)
     counts.instructions.add(region.steps.count, ordering: .relaxed)
     return true
@@ -156,9 +156,9 @@ package final class SameISATranslator: CodeTranslator {
 
   private static let settledAtOnce = 256 << 10
 
-  private func write(_ region: Region, _ native: NativePage, isUser: Bool) {
+  private func write(_ region: Region, _ native: NativePage, _ variant: CodeVariant) {
     var emitter = Emitter(
-      assembler(), region, gates: gates, isUser: isUser, isForward: comparison != nil,
+      assembler(), region, gates: gates, variant, isForward: comparison != nil,
       firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
     emitter.run { offset in
       guard comparison == nil, let step = native.steps[offset], step.uses.isSubset(of: region.uses)
@@ -220,11 +220,12 @@ package final class SameISATranslator: CodeTranslator {
   }
 
   /// The interpreter jumps to a step that it was not thought to come to.
-  private func publishAlone(_ native: NativePage, _ offset: Int) -> Bool {
+  private func publishAlone(
+    _ native: NativePage, _ offset: Int, _ variant: CodeVariant
+  ) -> Bool {
     guard used + Emitter.bytesPerStep <= mapping.count else { return false }
     var emitter = Emitter(
-      assembler(), Region(), gates: gates, isUser: false,
-      firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
+      assembler(), Region(), gates: gates, variant, firstOp: core.cpu.pointee.ops.unsafelyUnwrapped)
     publish(offset, native, &emitter)
     commit(emitter.a)
     return true

@@ -45,17 +45,32 @@ extension Emitter {
     let i = step.instruction
     let address = offset(of: step, into: scratch)
     if let base = address.base, address.index == nil, address.displacement == 0 {
-      if base != scratch { a.move(scratch, base) }
+      if base != scratch { a.move(scratch, base, width) }
     } else {
-      a.loadAddress(scratch, address)
+      a.loadAddress(scratch, address, width)
     }
-    if i.isSegmented {
-      a.arithmetic(
-        .add, scratch, Field.at(Field.segmentBase + 8 * Int(i.segmentOverride!)))
-    }
-    return [
+    let slow = i.isSegmented ? addBase(of: Int(i.segmentOverride!), bytes, write: write) : []
+    return slow + [
       inParts ? checkParts(bytes: bytes, write: write) : check(bytes: bytes, write: write)
     ]
+  }
+
+  /// Makes an offset in FS or GS in `scratch` a linear address. In protected mode those hold all 4 GiB, or it is slow.
+  private mutating func addBase(
+    of segment: Int, _ bytes: Int, write: Bool
+  ) -> [Assembler.Fixup] {
+    let base = Field.at(Field.segmentBase + 8 * segment)
+    var slow: [Assembler.Fixup] = []
+    if width == .doubleword {
+      // An end at 4 GiB is one in the upper half, and nothing else is.
+      let end = write ? Field.segmentWriteEnd : Field.segmentReadEnd
+      a.arithmetic(.cmp, Field.at(end + 8 * segment + 4), constant: 1, .doubleword)
+      slow.append(a.jump(if: .notZero))
+      a.arithmetic(.cmp, scratch, constant: Int32(-bytes), .doubleword)
+      slow.append(a.jump(if: .above))
+    }
+    a.arithmetic(.add, scratch, base, width)
+    return slow
   }
 
   /// The same for the linear address in `scratch`.

@@ -112,6 +112,18 @@ extension UnsafeMutablePointer<x86_cpu> {
       pointee.segment_rules == SegmentRules.none ? 0 : base)
   }
 
+  /// See `CodeVariant.isFlat`.
+  var hasFlatSegments: Bool {
+    guard pointee.code_mode == 1, !usesParagraphs, limit(1) == 0xffff_ffff, segmentBase(1) == 0,
+      pointee.stack_mask == 0xffff_ffff
+    else { return false }
+    return [0, 2, 3].allSatisfy { segment in
+      let slot = Slot.segmentBase &+ UInt8(segment * 8)
+      return segmentBase(segment) == 0 && segmentEnd(slot, write: false) == 1 << 32
+        && segmentEnd(slot, write: true) == 1 << 32
+    }
+  }
+
   /// Works out again which pages of code the segment holds whole.
   func updateCodeBounds() {
     pointee.code_key_bounded = 0

@@ -196,7 +196,7 @@ extension Core {
     cpu.setSegment(
       segment, selector: selector, base: descriptor.base, limit: descriptor.limit,
       attributes: descriptor.attributes | 1)
-    updateStackMask()
+    segmentChanged()
   }
 
   func loadNull(_ segment: Int, _ selector: UInt16) {
@@ -204,7 +204,7 @@ extension Core {
     // Unusable; a null SS in 64-bit mode still has the privilege level.
     cpu.setSegment(
       segment, selector: selector, base: 0, limit: 0, attributes: 0x1_0000 | privilege << 5)
-    updateStackMask()
+    segmentChanged()
   }
 
   func loadParagraph(_ segment: Int, _ selector: UInt16) {
@@ -221,7 +221,7 @@ extension Core {
         limit: isUsable ? cpu.limit(segment) : 0xffff,
         attributes: segment == X86.SegmentRegister.cs.rawValue ? 0x9b : isUsable ? old : 0x93)
     }
-    updateStackMask()
+    segmentChanged()
   }
 
   func updateStackMask() {

@@ -252,7 +252,18 @@ extension Core {
     cpu.updateCodeBounds()
     selectTranslations()
     updateStackMask()
+    cpu.pointee.has_flat_segments = cpu.hasFlatSegments ? 1 : 0
     updateCodeKeys()
+  }
+
+  /// Works out again what follows from a segment other than CS.
+  func segmentChanged() {
+    updateStackMask()
+    let isFlat: UInt32 = cpu.hasFlatSegments ? 1 : 0
+    if isFlat != cpu.pointee.has_flat_segments {
+      cpu.pointee.has_flat_segments = isFlat
+      updateCodeKeys()
+    }
   }
 
   /// Whether x87, SSE or AVX instructions raise an exception instead of working.
@@ -266,7 +277,8 @@ extension Core {
   var codeVariant: Int {
     CodeVariant(
       mode: CodeMode(rawValue: cpu.pointee.code_mode) ?? .bits64,
-      isVectorDisabled: isVectorDisabled, isUser: cpu.pointee.privilege == 3
+      isFlat: cpu.pointee.has_flat_segments != 0, isVectorDisabled: isVectorDisabled,
+      isUser: cpu.pointee.privilege == 3
     ).number
   }
 
