@@ -3,7 +3,8 @@
 /// To wake a thread on a processor that idles costs tens of microseconds, more in a virtual machine than on hardware,
 /// and a guest that does one thing after the other waits for two or three such wakes at each. A thread that looks on
 /// meanwhile is there at once, but uses a processor. So it looks for about as long as the last waits took, and not at
-/// all after waits so long that the wake does not matter, or where others want the processor.
+/// all after waits so long that the wake does not matter, or where others want the processor. Where there is only one
+/// processor, whoever is to bring what it waits for needs that.
 ///
 /// For one thread.
 package struct AdaptivePolling: Sendable {
@@ -16,8 +17,12 @@ package struct AdaptivePolling: Sendable {
   /// A look takes well under a microsecond: one that took this long was interrupted for another thread.
   private static let interruption: UInt64 = 100_000
 
-  /// - Parameter longest: in nanoseconds, the longest wait that is looked for.
-  package init(longest: UInt64) { self.longest = longest }
+  /// - Parameters:
+  ///   - longest: in nanoseconds, the longest wait that is looked for.
+  ///   - processors: how many the process may run on.
+  package init(longest: UInt64, processors: Int = Thread.processorCount) {
+    self.longest = processors > 1 ? longest : 0
+  }
 
   /// Looks until there is what the thread waits for, or it has looked long enough.
   ///

@@ -48,6 +48,9 @@ extension Thread {
 }
 
 extension Thread {
+  /// How many of the host's processors threads may run on.
+  package static let processorCount = Int(roost_processor_count())
+
   /// Lets another thread have the calling thread's processor, if one waits for it.
   static func yield() { sched_yield() }
 

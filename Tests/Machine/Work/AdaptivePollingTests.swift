@@ -2,7 +2,7 @@ import HostOS
 import Testing
 
 @Suite struct AdaptivePollingTests {
-  var polling = AdaptivePolling(longest: 100_000)
+  var polling = AdaptivePolling(longest: 100_000, processors: 2)
 
   @Test mutating func `a thread sleeps at once before it knows of short waits`() {
     #expect(
@@ -21,6 +21,12 @@ import Testing
     #expect(polling.window == 45_000)
     polling.slept(nanoseconds: 90_000)
     #expect(polling.window == 100_000)
+  }
+
+  @Test func `on one processor it does not look`() {
+    var polling = AdaptivePolling(longest: 100_000, processors: 1)
+    polling.slept(nanoseconds: 20_000)
+    #expect(polling.window == 0)
   }
 
   @Test mutating func `long waits end the looking`() {

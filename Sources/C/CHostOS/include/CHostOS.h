@@ -39,6 +39,8 @@ int roost_terminal_is_raw(void);
 /// Puts the terminal back as it was found. Idempotent; may be called by signal handlers.
 void roost_terminal_restore(void);
 
+/// How many of the host's processors this process may run on; 1 if that is not known.
+int roost_processor_count(void);
 /// Makes a pipe, to be read from at the first handle and written to at the second; closed in programs that are started. -1
 /// with `errno` set on failure.
 int roost_pipe(int handles[2]);
