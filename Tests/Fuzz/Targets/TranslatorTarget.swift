@@ -3,12 +3,14 @@ import SameISA
 import X86Processor
 
 extension FuzzTarget {
-  /// The inputs of `processor` as far as they start in 64-bit mode, on host code: piece by piece as the interpreter
+  /// The inputs of `processor` as far as they start in 64-bit or flat 32-bit code, on host code: piece by piece as the interpreter
   /// compares it, and then as it runs in earnest, which must leave what instructions one by one leave.
   static let translator = FuzzTarget("translator") { input in
     var script = Script(input)
     let setting = ProcessorSetting(&script)
-    guard setting.mode == .long, let run = setting.runAlone(), run.isComparable else { return }
+    guard [.long, .compatibility, .protected32].contains(setting.mode),
+      let run = setting.runAlone(), run.isComparable
+    else { return }
     for isExact in [true, false] {
       let record = ComparisonRecord(every: 1) { fatalError("Broken: \($0.text)") }
       let found = setting.runThreaded(
