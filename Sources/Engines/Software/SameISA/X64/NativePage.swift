@@ -18,6 +18,8 @@ final class NativePage {
     let place: NativeStep.Place
   }
 
+  var linkCount: Int { links.count }
+
   func add(_ link: OpenLink) { links.append(link) }
 
   /// Takes the links for whose targets there is host code now.

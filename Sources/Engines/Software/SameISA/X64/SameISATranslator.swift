@@ -40,6 +40,9 @@ package final class SameISATranslator: CodeTranslator {
     let regions = Atomic<Int>(0)
     let instructions = Atomic<Int>(0)
     let bytes = Atomic<Int>(0)
+    /// Jumps that were made to lead from one region straight to another; and those whose targets have no host code.
+    let links = Atomic<Int>(0)
+    let openLinks = Atomic<Int>(0)
     let forgottenPages = Atomic<Int>(0)
     let resets = Atomic<Int>(0)
     let nanoseconds = Atomic<Int>(0)
@@ -83,6 +86,8 @@ package final class SameISATranslator: CodeTranslator {
     node.field("regions", counts.regions.load(ordering: .relaxed))
     node.field("instructions", counts.instructions.load(ordering: .relaxed))
     node.field("bytes", counts.bytes.load(ordering: .relaxed))
+    node.field("links", counts.links.load(ordering: .relaxed))
+    node.field("openLinks", counts.openLinks.load(ordering: .relaxed))
     node.field("capacity", Self.capacity)
     node.field("forgottenPages", counts.forgottenPages.load(ordering: .relaxed))
     node.field("resets", counts.resets.load(ordering: .relaxed))
@@ -165,6 +170,7 @@ package final class SameISATranslator: CodeTranslator {
       else {
         return nil
       }
+      counts.links.add(1, ordering: .relaxed)
       return address(step.body)
     }
     native.steps.add(
@@ -177,7 +183,10 @@ package final class SameISATranslator: CodeTranslator {
       })
     for (fixup, target) in emitter.outward { lead(fixup, to: target, region, native, &emitter) }
     publish(region, native, &emitter)
-    for link in native.takeLinks() {
+    let closing = native.takeLinks()
+    counts.links.add(closing.count, ordering: .relaxed)
+    counts.openLinks.subtract(closing.count, ordering: .relaxed)
+    for link in closing {
       emitter.a.bind(
         Assembler.Fixup(Int(link.place), from: mapping.writable),
         to: flagsEntry(Int(link.target), native, has: link.has, &emitter))
@@ -191,12 +200,14 @@ package final class SameISATranslator: CodeTranslator {
     _ emitter: inout Emitter
   ) {
     if comparison == nil, native.steps[target] != nil {
+      counts.links.add(1, ordering: .relaxed)
       emitter.a.bind(fixup, to: flagsEntry(target, native, has: region.uses, &emitter))
       return
     }
     emitter.a.bind(fixup)
     emitter.leaveToLoop(at: target, .live)
     guard comparison == nil, (0..<4096).contains(target) else { return }
+    counts.openLinks.add(1, ordering: .relaxed)
     native.add(
       NativePage.OpenLink(
         target: UInt16(target), has: region.uses,
@@ -303,6 +314,7 @@ package final class SameISATranslator: CodeTranslator {
   package func forget(page: Int) {
     guard let lost = pages.removeValue(forKey: page) else { return }
     counts.forgottenPages.add(lost.count, ordering: .relaxed)
+    for native in lost.values { counts.openLinks.subtract(native.linkCount, ordering: .relaxed) }
     // A guest that writes code into every page must not make this grow with its memory.
     if losses.count == Self.mostPagesCounted { losses.removeAll() }
     losses[page, default: 0] += 1
@@ -314,6 +326,7 @@ package final class SameISATranslator: CodeTranslator {
     losses.removeAll()
     used = start
     settled = 0
+    counts.openLinks.store(0, ordering: .relaxed)
     counts.bytes.store(used, ordering: .relaxed)
     counts.resets.add(1, ordering: .relaxed)
   }

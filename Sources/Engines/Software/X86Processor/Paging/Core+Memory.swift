@@ -172,6 +172,7 @@ extension Core {
   }
 
   private func fill(_ linear: UInt64, _ found: Translation, user: Bool) {
+    statistics.tlbFills.increment()
     let page = linear & ~pageMask
     let physicalPage = found.physical & ~pageMask
     // "Writable" here: permitted, and the dirty flag is set; else the next write walks again.

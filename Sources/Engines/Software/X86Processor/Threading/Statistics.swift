@@ -18,6 +18,8 @@ package final class Statistics: Sendable {
   let halts = Count()
   /// From an instruction pointer to threaded code, because the jump cache did not know.
   let lookUps = Count()
+  /// Walks of the page tables for data, because the TLB did not know.
+  let tlbFills = Count()
   let decodedInstructions = Count()
   /// Pages whose decoded code was forgotten because the page was written.
   let droppedPages = Count()
@@ -29,6 +31,7 @@ package final class Statistics: Sendable {
     node.field("interrupts", interrupts.current)
     node.field("halts", halts.current)
     node.field("lookUps", lookUps.current)
+    node.field("tlbFills", tlbFills.current)
     node.field("decodedInstructions", decodedInstructions.current)
     node.field("droppedPages", droppedPages.current)
     node.field("cacheResets", cacheResets.current)
