@@ -3,6 +3,7 @@ import CProcessor
 import InterruptControllers
 import Kit
 import Memory
+import SameISA
 
 @testable import X86Processor
 
@@ -37,6 +38,9 @@ final class LongModeCore {
     core.cpu.setSegment(1, selector: 8, base: 0, limit: 0xffff_ffff, attributes: 0xa09b)
     core.modeChanged()
     core.flushTranslations(global: true)
+    if TestMachine.usesTranslator, let translator = SameISATranslator(for: core, isExact: true) {
+      core.use(translator, after: 1)
+    }
   }
 
   private func map() throws {
@@ -59,6 +63,7 @@ final class LongModeCore {
   /// - Returns: the exception that it raised.
   @discardableResult
   func run(_ instruction: [UInt8], mode: CodeMode = .bits64) throws -> UInt8? {
+    if core.translator != nil, mode == .bits64 { return try runTranslated(instruction) }
     let ops = UnsafeMutablePointer<x86_op>.allocate(capacity: 32)
     defer { ops.deallocate() }
     var translator = Translator(into: ops, capacity: 32)
@@ -75,4 +80,30 @@ final class LongModeCore {
     return cpu.pointee.exit == LeaveReason.exception
       ? UInt8(truncatingIfNeeded: cpu.pointee.exception_vector) : nil
   }
+
+  /// The same as host code. What lies at 0x1000 is put back afterwards.
+  private func runTranslated(_ instruction: [UInt8]) throws -> UInt8? {
+    let place = GPA(Self.codePage)
+    let kept = try memory.bytes(at: place, count: instruction.count + 1)
+    try memory.write((instruction + [0xf4]).span, at: place)
+    core.code.drop(page: Int(Self.codePage >> 12))
+    if x86_attention_take(cpu) & Attention.housekeeping != 0 { core.keepHouse() }
+    enterVectorState(cpu)
+    defer { leaveVectorState(cpu) }
+    cpu.pointee.rip = Self.codePage
+    var leaves = 0
+    repeat {
+      cpu.pointee.exit = LeaveReason.lookUp
+      if let op = core.lookUp() { op.pointee.run(cpu, op) }
+      leaves += 1
+    } while cpu.pointee.exit != LeaveReason.halt && cpu.pointee.exit != LeaveReason.exception
+      && leaves < 100
+    let after = try memory.bytes(at: place, count: kept.count)
+    if after == instruction + [0xf4] { try memory.write(kept.span, at: place) }
+    // Above privilege level 0 it is the HLT behind it that faults.
+    return cpu.pointee.exit == LeaveReason.exception && cpu.pointee.rip == Self.codePage
+      ? UInt8(truncatingIfNeeded: cpu.pointee.exception_vector) : nil
+  }
+
+  private static let codePage: UInt64 = 0x1000
 }

@@ -105,16 +105,16 @@ extension Emitter {
 
   /// An instruction whose operands are all in fixed registers.
   private mutating func withoutOperands(_ i: Instruction) {
+    if let vex = i.vex {
+      // VZEROUPPER and VZEROALL. VEX.W means nothing to them, and no other prefix may stand before VEX.
+      a.byte(0xc5)
+      a.byte(vex.isWide ? 0xfc : 0xf8)
+      return a.byte(i.opcode)
+    }
     let encoding = i.encoding
     if encoding.prefixes.0 != 0 { a.byte(encoding.prefixes.0) }
     if encoding.isW { a.byte(0x48) }
-    if i.vex != nil {
-      // VZEROUPPER and VZEROALL.
-      a.byte(0xc5)
-      a.byte(i.vex?.isWide == true ? 0xfc : 0xf8)
-    } else if i.map != .oneByte {
-      a.byte(0x0f)
-    }
+    if i.map != .oneByte { a.byte(0x0f) }
     a.byte(i.opcode)
     immediate(i)
   }
