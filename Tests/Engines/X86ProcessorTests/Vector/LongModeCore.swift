@@ -21,7 +21,10 @@ final class LongModeCore {
     func attend(_ processor: Int) {}
   }
 
-  init(model: X86.CPUModel = .x86_64v2) throws {
+  /// - Parameter translates: whether instructions of 64-bit mode are run as host code, where that is possible.
+  init(
+    model: X86.CPUModel = .x86_64v2, translates: Bool = TestMachine.usesTranslator
+  ) throws {
     memory = try GuestMemory([.init(start: GPA(0), count: 0x2_0000)])
     let clock = ManualClock()
     let apics = LocalAPICs(
@@ -38,7 +41,7 @@ final class LongModeCore {
     core.cpu.setSegment(1, selector: 8, base: 0, limit: 0xffff_ffff, attributes: 0xa09b)
     core.modeChanged()
     core.flushTranslations(global: true)
-    if TestMachine.usesTranslator, let translator = SameISATranslator(for: core, isExact: true) {
+    if translates, let translator = SameISATranslator(for: core, isExact: true) {
       core.use(translator, after: 1)
     }
   }

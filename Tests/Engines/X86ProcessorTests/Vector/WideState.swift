@@ -139,8 +139,10 @@ final class WideNativeProcessor {
 
 extension LongModeCore {
   /// A processor whose system lets AVX run.
-  static func withAVX() throws -> LongModeCore {
-    let machine = try LongModeCore(model: .max)
+  static func withAVX(
+    translates: Bool = TestMachine.usesTranslator
+  ) throws -> LongModeCore {
+    let machine = try LongModeCore(model: .max, translates: translates)
     machine.cpu.pointee.cr4 |= X86.CR4.xsave
     machine.cpu.pointee.xcr0 = 7
     machine.core.modeChanged()
