@@ -61,6 +61,39 @@ import Testing
     machine.host(Self.routine).storeBytes(of: 2, toByteOffset: 1, as: UInt8.self)
   }
 
+  /// The routine's core changes its constant to 3 and runs it: MOV BYTE [RBX + 1], 3; JMP RBX.
+  private func runRoutineChanged() -> UInt64 {
+    machine.cpu.rbx = Self.routine
+    machine.run(from: Place.code + 0x2000)
+    return machine.cpu.rax & 0xff
+  }
+
+  @Test func `a core runs what it wrote, though another has unwatched the page meanwhile`() {
+    machine.write([0xc6, 0x43, 1, 3, 0xff, 0xe3], at: Place.code + 0x2000)
+    // Another routine, in another line of the same page.
+    machine.write([0xb0, 7, 0xf4], at: Self.routine + 0x80)
+    #expect(runRoutine() == 1)
+    // The other core's word of it is on its way, and more is decoded before it comes.
+    #expect(machine.memory.watchedLines.unwatch(page: Int(Self.routine >> 12)))
+    machine.run(from: Self.routine + 0x80)
+    #expect(machine.cpu.rax & 0xff == 7)
+    #expect(runRoutineChanged() == 3)
+  }
+
+  @Test func `a core runs what it wrote, though another watches the page already`() {
+    machine.write([0xc6, 0x43, 1, 3, 0xff, 0xe3], at: Place.code + 0x2000)
+    // This core may write to the page unasked; the other's word that it watches it is on its way.
+    machine.cpu.rbx = Self.routine + 0x100
+    machine.run(from: Place.code)
+    #expect(machine.core.directPointer(Self.routine, write: true) != nil)
+    let page = Int(Self.routine >> 12)
+    #expect(machine.memory.watchedLines.watch(1 << 4, page: page))
+    #expect(runRoutine() == 1)
+    #expect(runRoutineChanged() == 3)
+    // What it wrote unasked before may be missing from what the other decoded.
+    #expect(machine.core.hasLostGrants)
+  }
+
   @Test func `it is found by its translation`() {
     writeUnasked()
     runWriter(rbx: Place.data)

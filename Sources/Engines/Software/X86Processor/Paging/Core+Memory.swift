@@ -129,9 +129,8 @@ extension Core {
     memory.watchedLines.noteWrite(page: page, from: offset, through: offset &+ count &- 1)
     // Another core may have unwatched the page just now, and its word of that be on its way: what this core wrote it
     // must not run as it was, though.
-    if _slowPath(code.keeps(page)), memory.watchedLines.watched(page: page) == 0 {
-      dropCode(page: page)
-    }
+    let lines = WatchedLines.lines(from: offset, through: offset &+ count &- 1)
+    if _slowPath(code.keptLines(page) & lines != 0) { dropCode(page: page) }
   }
 
   private func advance(_ linear: UInt64, _ count: Int) -> UInt64 {

@@ -16,8 +16,8 @@ final class CodeCache {
   /// For each page and variant, the table of its instructions.
   private let tables: UnsafeMutablePointer<UnsafeMutablePointer<CodeTable>?>
   private let pages: Int
-  /// Of which pages anything is decoded.
-  private let kept: UnsafeMutablePointer<Bool>
+  /// For each page, the lines of 64 bytes of which anything is decoded.
+  private let kept: UnsafeMutablePointer<UInt64>
   private let capacity: Int
   private let ops: UnsafeMutablePointer<x86_op>
   private(set) var used = 0
@@ -42,7 +42,7 @@ final class CodeCache {
     capacity = pages > 0 ? Self.opCapacity : 0
     // Both are reserved from the host and supplied when touched.
     tables = reserve(pages * CodeVariant.count, of: UnsafeMutablePointer<CodeTable>?.self)
-    kept = reserve(pages, of: Bool.self)
+    kept = reserve(pages, of: UInt64.self)
     // The ops, and as far behind each what a translator keeps of it.
     ops = reserve(2 * capacity, of: x86_op.self)
   }
@@ -56,7 +56,14 @@ final class CodeCache {
 
   /// Whether anything is decoded from a page.
   @inline(__always)
-  func keeps(_ page: Int) -> Bool { pages > 0 && kept[page] }
+  func keeps(_ page: Int) -> Bool { keptLines(page) != 0 }
+
+  /// Of which lines of a page.
+  @inline(__always)
+  func keptLines(_ page: Int) -> UInt64 { pages > 0 ? kept[page] : 0 }
+
+  /// Lines of a page are about to be decoded.
+  func keep(_ lines: UInt64, of page: Int) { if pages > 0 { kept[page] |= lines } }
 
   /// Whether an op lies here.
   func contains(_ op: UnsafePointer<x86_op>) -> Bool { op >= firstOp && op < firstOp + capacity }
@@ -66,7 +73,7 @@ final class CodeCache {
 
   private func freeTables() {
     guard tableCount > 0 else { return }
-    kept.update(repeating: false, count: pages)
+    kept.update(repeating: 0, count: pages)
     for table in boundedTables.values { Self.free(table) }
     boundedTables.removeAll()
     boundedPages.removeAll()
@@ -99,7 +106,6 @@ final class CodeCache {
     page: Int, variant: Int, bound: CodeBound?, offset: Int, _ op: UnsafeMutablePointer<x86_op>
   ) {
     let number = UInt32(op - ops) + 1
-    kept[page] = true
     guard let bound else {
       let slot = page * CodeVariant.count + variant
       if tables[slot] == nil { tables[slot] = makeTable() }
@@ -132,7 +138,7 @@ final class CodeCache {
   @discardableResult
   func drop(page: Int) -> Bool {
     guard keeps(page) else { return false }
-    kept[page] = false
+    kept[page] = 0
     var any = false
     for variant in 0..<CodeVariant.count {
       guard let table = tables[page * CodeVariant.count + variant] else { continue }

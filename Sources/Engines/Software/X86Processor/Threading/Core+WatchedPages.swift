@@ -7,7 +7,12 @@ import Synchronization
 extension Core {
   /// Watches lines of a page before they are decoded: a write that comes later is noticed.
   func watch(page: Int, physical: UInt64, from first: Int, through last: Int) {
-    let lines = WatchedLines.lines(from: first, through: last)
+    // From its first line on this core's own writes to the page are noticed, whoever watches it already. What it wrote
+    // may be missing from what others decoded, as when a translation goes away.
+    if !code.keeps(page), revokeWrites(to: page, physical: physical) { noteLostGrants() }
+    code.keep(WatchedLines.lines(from: first, through: last), of: page)
+    // All that is kept: if another core has unwatched the page, its word of that is still on its way.
+    let lines = code.keptLines(page)
     guard memory.watchedLines.watched(page: page) & lines != lines else { return }
     guard memory.watchedLines.watch(lines, page: page) else { return }
     hear()
