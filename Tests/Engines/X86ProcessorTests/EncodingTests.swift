@@ -12,17 +12,24 @@
   struct EncodingTests {
     private static let data: UInt64 = 0x3000
 
-    private let translated: LongModeCore
-    private let interpreted: LongModeCore
+    /// The same processor twice.
+    private struct Pair {
+      let mode: CodeMode
+      let translated: LongModeCore
+      let interpreted: LongModeCore
 
-    init() throws {
-      translated = try LongModeCore.withAVX(translates: true)
-      interpreted = try LongModeCore.withAVX(translates: false)
+      init(_ mode: CodeMode) throws {
+        self.mode = mode
+        translated = try LongModeCore.withAVX(translates: true, mode: mode)
+        interpreted = try LongModeCore.withAVX(translates: false, mode: mode)
+      }
     }
 
     /// Whether the translator has host code for an instruction that does not transfer control.
-    private func isTranslated(_ i: Instruction) -> Bool {
-      guard let host = SameISA.HostProcessor.features else { return false }
+    private func isTranslated(_ decoded: Instruction) -> Bool {
+      guard let host = SameISA.HostProcessor.features,
+        let i = decoded.mode == .bits64 ? decoded : decoded.in64BitMode
+      else { return false }
       let meaning = Meaning(
         i, next: Int(i.length), vectors: true, guest: X86.CPUModel.max.features, host: host)
       return switch meaning {
@@ -49,10 +56,13 @@
       }
     }
 
-    private func check(_ bytes: [UInt8], _ i: Instruction) throws {
+    private func compare(_ bytes: [UInt8], _ pair: Pair) throws {
+      let (translated, interpreted) = (pair.translated, pair.interpreted)
       try prepare(translated)
       try prepare(interpreted)
-      let exceptions = (try translated.run(bytes), try interpreted.run(bytes))
+      let exceptions = (
+        try translated.run(bytes, mode: pair.mode), try interpreted.run(bytes, mode: pair.mode)
+      )
       #expect(exceptions.0 == exceptions.1, "\(bytes)")
       let (a, b) = (translated.cpu, interpreted.cpu)
       for number in 0..<16 as Range<UInt8> {
@@ -68,16 +78,18 @@
     }
 
     /// Checks an opcode with all forms of operands, and answers how many were translated.
-    private func check(_ opcode: [UInt8]) throws -> Int {
+    private func check(_ opcode: [UInt8], _ pair: Pair) throws -> Int {
       var count = 0
       var isWithoutOperands = false
+      // A register, what EBX or RBX points to, and in 32-bit code an offset.
+      let forms: [UInt8] = pair.mode == .bits64 ? [0xc1, 0x03] : [0xc1, 0x03, 0x05]
       for field in 0..<8 as Range<UInt8> where !isWithoutOperands {
-        for modRM in [0xc0 | field << 3 | 1, 0x03 | field << 3] {
-          let whole = opcode + [modRM, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-          guard let i = try? whole.withUnsafeBytes({ try Decoder.decode($0, mode: .bits64) }),
+        for modRM in forms {
+          let whole = opcode + [modRM | field << 3, 0x13, 0x30, 0, 0, 0, 0, 0, 0, 0, 0]
+          guard let i = try? whole.withUnsafeBytes({ try Decoder.decode($0, mode: pair.mode) }),
             isTranslated(i)
           else { continue }
-          try check(Array(whole.prefix(Int(i.length))), i)
+          try compare(Array(whole.prefix(Int(i.length))), pair)
           count += 1
           isWithoutOperands = Int(i.length) == opcode.count
         }
@@ -92,12 +104,25 @@
 
     @Test(arguments: [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]] as [[UInt8]])
     func `instructions with all prefixes`(map: [UInt8]) throws {
+      let pair = try Pair(.bits64)
       var count = 0
       for prefix in Self.prefixes {
         for rex in Self.extensions {
           for opcode in 0...255 as ClosedRange<UInt8> {
-            count += try check(prefix + rex + map + [opcode])
+            count += try check(prefix + rex + map + [opcode], pair)
           }
+        }
+      }
+      #expect(count > 100)
+    }
+
+    @Test(arguments: [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]] as [[UInt8]])
+    func `instructions of flat 32-bit code with all prefixes`(map: [UInt8]) throws {
+      let pair = try Pair(.bits32)
+      var count = 0
+      for prefix in Self.prefixes {
+        for opcode in 0...255 as ClosedRange<UInt8> {
+          count += try check(prefix + map + [opcode], pair)
         }
       }
       #expect(count > 100)
@@ -105,12 +130,13 @@
 
     @Test(arguments: [1, 2, 3] as [UInt8])
     func `instructions with all VEX prefixes`(map: UInt8) throws {
+      let pair = try Pair(.bits64)
       var count = 0
       for last in [0x78, 0x28] as [UInt8] {
         for choice in 0..<16 as Range<UInt8> {
           let byte = choice << 7 | last | choice >> 1
           for opcode in 0...255 as ClosedRange<UInt8> {
-            count += try check([0xc4, 0xe0 | map, byte, opcode])
+            count += try check([0xc4, 0xe0 | map, byte, opcode], pair)
           }
         }
       }

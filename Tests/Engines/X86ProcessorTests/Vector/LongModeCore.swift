@@ -7,7 +7,7 @@ import SameISA
 
 @testable import X86Processor
 
-/// A processor in 64-bit mode with the first 64 KiB mapped one to one, but for a page that is absent and one
+/// A processor in long mode, mostly in 64-bit mode, with the first 64 KiB mapped one to one, but for a page that is absent and one
 /// that is read-only. Instructions are run one at a time, without exceptions being delivered.
 final class LongModeCore {
   static let absentPage: UInt64 = 0x6000
@@ -15,16 +15,21 @@ final class LongModeCore {
 
   let core: Core
   let memory: GuestMemory
+  private let mode: CodeMode
   var cpu: CPU { core.cpu }
 
   private final class Indifferent: ProcessorAttention {
     func attend(_ processor: Int) {}
   }
 
-  /// - Parameter translates: whether instructions of 64-bit mode are run as host code, where that is possible.
+  /// - Parameters:
+  ///   - translates: whether instructions are run as host code, where that is possible.
+  ///   - mode: that of the code segment. With 32 bits all segments are flat.
   init(
-    model: X86.CPUModel = .x86_64v2, translates: Bool = TestMachine.usesTranslator
+    model: X86.CPUModel = .x86_64v2, translates: Bool = TestMachine.usesTranslator,
+    mode: CodeMode = .bits64
   ) throws {
+    self.mode = mode
     memory = try GuestMemory([.init(start: GPA(0), count: 0x2_0000)])
     let clock = ManualClock()
     let apics = LocalAPICs(
@@ -38,7 +43,15 @@ final class LongModeCore {
     core.cpu.pointee.cr3 = 0x1_0000
     core.cpu.pointee.cr4 = X86.CR4.physicalAddressExtension | X86.CR4.fxsave
     core.cpu.pointee.efer = X86.EFER.longModeEnable | X86.EFER.longModeActive
-    core.cpu.setSegment(1, selector: 8, base: 0, limit: 0xffff_ffff, attributes: 0xa09b)
+    core.cpu.setSegment(
+      1, selector: 8, base: 0, limit: 0xffff_ffff, attributes: mode == .bits64 ? 0xa09b : 0xc09b)
+    if mode == .bits32 {
+      for segment in [0, 2, 3, 4, 5] {
+        core.cpu.setSegment(
+          segment, selector: 0x10, base: segment > 3 ? 0x100 : 0, limit: 0xffff_ffff,
+          attributes: 0xc093)
+      }
+    }
     core.modeChanged()
     core.flushTranslations(global: true)
     if translates, let translator = SameISATranslator(for: core, isExact: true) {
@@ -66,7 +79,7 @@ final class LongModeCore {
   /// - Returns: the exception that it raised.
   @discardableResult
   func run(_ instruction: [UInt8], mode: CodeMode = .bits64) throws -> UInt8? {
-    if core.translator != nil, mode == .bits64 { return try runTranslated(instruction) }
+    if core.translator != nil, mode == self.mode { return try runTranslated(instruction) }
     let ops = UnsafeMutablePointer<x86_op>.allocate(capacity: 32)
     defer { ops.deallocate() }
     var translator = Translator(into: ops, capacity: 32)

@@ -140,9 +140,9 @@ final class WideNativeProcessor {
 extension LongModeCore {
   /// A processor whose system lets AVX run.
   static func withAVX(
-    translates: Bool = TestMachine.usesTranslator
+    translates: Bool = TestMachine.usesTranslator, mode: CodeMode = .bits64
   ) throws -> LongModeCore {
-    let machine = try LongModeCore(model: .max, translates: translates)
+    let machine = try LongModeCore(model: .max, translates: translates, mode: mode)
     machine.cpu.pointee.cr4 |= X86.CR4.xsave
     machine.cpu.pointee.xcr0 = 7
     machine.core.modeChanged()
