@@ -1,4 +1,4 @@
-// Text of fixed form. Without Foundation, which takes longer to load than a machine takes to start.
+// Text of fixed form: FoundationEssentials has none, and the rest of Foundation would have to be loaded at each start.
 
 extension String {
   /// The text, filled up to a number of characters.

@@ -60,15 +60,12 @@ final class Poller: Sendable {
       func look(_ timeout: Int32) -> Int {
         Int(epoll_wait(epoll.handle, events.baseAddress!, Int32(Self.batch), timeout))
       }
-      let start = HostClock.now
       var count = 0
-      let isReady = polling.poll {
+      polling.wait {
         count = look(0)
         return count > 0
-      }
-      if !isReady {
+      } orSleep: {
         count = look(-1)
-        polling.slept(nanoseconds: HostClock.now.nanoseconds - start.nanoseconds)
       }
       for index in 0..<max(0, count) {
         visit(events[index].data.u64, Self.readiness(events[index].events))

@@ -13,7 +13,7 @@ extension ChildProcess {
       let (given, giving) = try pipe()
       let (reading, written) = try pipe()
       // A pipe holds 64 KiB: nobody need read yet.
-      _ = try giving.write(input[...])
+      try giving.writeAll(input)
       var actions = posix_spawn_file_actions_t()
       posix_spawn_file_actions_init(&actions)
       defer { posix_spawn_file_actions_destroy(&actions) }
@@ -42,7 +42,10 @@ extension ChildProcess {
       let variables = environment.map { strdup("\($0)=\($1)") } + [nil]
       defer { for text in words + variables { free(text) } }
       var process: pid_t = 0
-      let code = posix_spawn(&process, path, &actions, &attributes, words, variables)
+      // The program's ends stay open until it has them, and not longer.
+      let code = withExtendedLifetime((given, written)) {
+        posix_spawn(&process, path, &actions, &attributes, words, variables)
+      }
       guard code == 0 else { throw HostError("start the program \"\(path)\"", code: code) }
       return (Handle(process: process), reading)
     }

@@ -24,6 +24,16 @@ package struct AdaptivePolling: Sendable {
     self.longest = processors > 1 ? longest : 0
   }
 
+  /// Waits for something: looks for it, and if it does not come soon, sleeps.
+  ///
+  /// - Parameter sleep: returns when it is there.
+  package mutating func wait(for look: () -> Bool, orSleep sleep: () -> Void) {
+    let start = HostClock.now.nanoseconds
+    if poll(look) { return }
+    sleep()
+    slept(nanoseconds: HostClock.now.nanoseconds - start)
+  }
+
   /// Looks until there is what the thread waits for, or it has looked long enough.
   ///
   /// - Returns: whether it is there; if not, the thread is to sleep.

@@ -151,12 +151,13 @@ private final class Sleepers: CoreNeighbours, ProcessorAttention, MemoryWatcher,
 
   func sleep(_ core: Core) {
     let bed = beds[core.index]
-    let start = HostClock.now
-    if bed.polling.poll({ core.mustWake }) { return }
-    bed.event.clear()
-    // Asked after clearing: whatever happens from here on signals the event.
-    if !core.mustWake { _ = bed.event.wait() }
-    bed.polling.slept(nanoseconds: HostClock.now.nanoseconds - start.nanoseconds)
+    bed.polling.wait {
+      core.mustWake
+    } orSleep: {
+      bed.event.clear()
+      // Asked after clearing: whatever happens from here on signals the event.
+      if !core.mustWake { _ = bed.event.wait() }
+    }
   }
 
   func wake(_ core: Core) { beds[core.index].event.signal() }

@@ -206,7 +206,7 @@ package final class SameISATranslator: CodeTranslator {
     }
     emitter.a.bind(fixup)
     emitter.leaveToLoop(at: target, .live)
-    guard comparison == nil, (0..<4096).contains(target) else { return }
+    guard comparison == nil else { return }
     counts.openLinks.add(1, ordering: .relaxed)
     native.add(
       NativePage.OpenLink(

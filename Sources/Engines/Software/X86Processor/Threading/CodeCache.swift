@@ -73,7 +73,8 @@ final class CodeCache {
 
   private func freeTables() {
     guard tableCount > 0 else { return }
-    kept.update(repeating: 0, count: pages)
+    // Written only where it must be: the host has supplied little of it.
+    for page in 0..<pages where kept[page] != 0 { kept[page] = 0 }
     for table in boundedTables.values { Self.free(table) }
     boundedTables.removeAll()
     boundedPages.removeAll()
